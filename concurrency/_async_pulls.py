@@ -1,0 +1,159 @@
+"""The consumer's half of a lazy operation on asyncio."""
+
+from asyncio import CancelledError, get_running_loop
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any
+
+from concurrency._calls import Inputs, Job
+from concurrency._delivery import END, AsCompleted, InOrder
+from concurrency._outcomes import traceback_of
+from concurrency._tasks import TaskRun
+
+
+class AsyncPull:
+    """The consumer's half of a lazy operation: it reads inputs, hands out results and ends the run.
+
+    Sync inputs are read in the task that asks for a result. Async ones are read by a task of their own, from the first `next`
+    on: only so can a slow one neither delay a result that is there, nor lose an input when the consumer is cancelled.
+    """
+
+    def __init__(self, job: Job, delivery: InOrder | AsCompleted) -> None:
+        self._job: Job | None = job
+        self._delivery: InOrder | AsCompleted | None = delivery
+        self._name = job.name
+        self._run: TaskRun | None = None
+        self._source: Iterator[Inputs] | None = None
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+
+    async def next(self) -> Any:
+        """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing.
+
+        As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
+        """
+        if self._job is not None and self._delivery is not None:
+            self._open(self._job, self._delivery)
+        has_read = False
+        run: TaskRun | None = None
+        try:
+            while (run := self._run) is not None:
+                if run.loop is not get_running_loop():
+                    raise RuntimeError(f"{self._name} began in another event loop: iterate it there")
+                ready = run.delivery.ready()
+                if run.pace.spent():
+                    await run.turn()
+                elif self._source is not None and not (has_read and ready) and run.has_room():
+                    has_read = True
+                    self._read(run, self._source)
+                elif ready:
+                    return run.take()
+                elif run.is_over():
+                    self._end(run)
+                else:
+                    await run.wait(0)
+            return END
+        finally:
+            del self, run  # see `TaskRun.start`
+
+    def error(self) -> BaseException | None:
+        """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""
+        if self._error is not None:
+            BaseException.with_traceback(self._error, self._traceback)  # whatever the class makes of the method's name
+        return self._error
+
+    async def close(self) -> None:
+        """No further input is read, no further call starts, running calls are cancelled; returns when they have ended."""
+        self._job = None
+        run = self._run
+        if run is None:
+            self._delivery = None
+            return
+        if run.loop.is_closed():
+            self._run = self._source = self._delivery = None  # its calls are gone with it
+            return
+        if run.loop is not get_running_loop():
+            raise RuntimeError(f"{self._name} began in another event loop: close it there")
+        run.stop()
+        if run.is_mine():
+            return  # it would wait for itself; whoever comes from outside ends the run
+        cancelled = await run.drain()
+        if self._run is not None:
+            self._end(run)
+        if cancelled is not None:
+            raise cancelled
+
+    def abandon(self) -> None:
+        """As `close`, without waiting: for the garbage collector, which may run in any thread."""
+        run = self._run
+        if run is not None and not run.stopped:
+            try:
+                run.loop.call_soon_threadsafe(run.abandon)
+            except RuntimeError:  # the loop is closed, and its tasks are gone with it
+                run.close_bar()
+
+    def _open(self, job: Job, delivery: InOrder | AsCompleted) -> None:
+        self._job = None
+        try:
+            self._run = run = TaskRun(job, delivery)
+        except BaseException as error:
+            self._error, self._traceback = error, traceback_of(error)
+            raise
+        try:
+            if job.is_async():
+                run.reader = job.context.copy().run(run.loop.create_task, _read_ahead(run, job.async_inputs()))
+            else:
+                self._source = job.inputs()
+        except BaseException as error:  # noqa: BLE001  the input's
+            run.give_up(run.failures.seen(error), index=0)
+
+    def _read(self, run: TaskRun, source: Iterator[Inputs]) -> None:
+        inputs: Inputs | None = None
+        try:
+            inputs = next(source, None)
+        except BaseException as error:  # noqa: BLE001  whatever the input raises ends the run as a failing call does
+            run.give_up(run.failures.seen(error), index=run.read)
+        else:
+            if inputs is None:
+                run.exhausted = True
+            else:
+                run.begin(inputs)
+        finally:
+            del self, run, source, inputs  # see `TaskRun.start`
+
+    def _end(self, run: TaskRun) -> None:
+        """Keep why it ended, and nothing else."""
+        run.stop()
+        fault = run.close_bar()
+        self._error = run.outcome()
+        if self._error is None:
+            self._error = fault
+        self._traceback = traceback_of(self._error)
+        self._run = self._source = self._delivery = None
+        run.notify()
+
+
+async def _read_ahead(run: TaskRun, source: AsyncIterator[Inputs]) -> None:
+    """Read async inputs for an `AsyncPull`, as far ahead of its consumer as `buffersize` allows."""
+    inputs: Inputs | None = None
+    try:
+        while not run.stopped:
+            if not run.has_room():
+                await run.wait_for_room()
+                continue
+            inputs = await anext(source, None)
+            if inputs is None:
+                run.exhausted = True
+                break
+            if not run.stopped:
+                run.begin(inputs)
+            if run.waiting:
+                await run.turn()  # what has been read cannot start in this turn of the loop, and the source may never suspend
+    except BaseException as error:  # noqa: BLE001  the input's, unless it is our own interruption
+        if not (run.interrupted and isinstance(error, CancelledError)):
+            run.give_up(run.failures.seen(error), index=run.read)
+    finally:
+        run.reader = None
+        run.notify()
+        inputs = None
+        del run, source  # see `TaskRun.start`

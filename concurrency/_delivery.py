@@ -1,0 +1,107 @@
+"""In which order results go out. Each class keeps what has ended until it is taken; none of them locks or waits.
+
+`expect_all` and `put_all` are `expect` and `put` for calls that go together. There an input is what `as_completed` makes of it:
+a tuple only if there are several iterables.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from concurrency._calls import Inputs
+
+END: Final = object()
+"""In place of a result, when none will come any more."""
+
+
+class AtTheEnd:
+    """All results in one list, each in the slot that was made when its input was read: `map`."""
+
+    __slots__ = ("results",)
+
+    takes_late = False
+
+    def __init__(self) -> None:
+        self.results: list[Any] = []
+
+    def expect(self) -> None:
+        self.results.append(None)
+
+    def put(self, index: int, inputs: Inputs, value: Any) -> None:
+        self.results[index] = value
+
+    def expect_all(self, count: int) -> None:
+        self.results.extend([None] * count)
+
+    def put_all(self, start: int, inputs: Sequence[Any], values: list[Any]) -> None:
+        self.results[start : start + len(values)] = values
+
+    def ready(self) -> bool:
+        return False
+
+    def take(self) -> Any:
+        raise NotImplementedError  # nothing is ever ready before the end
+
+
+class InOrder:
+    """One result after the other, in the order of the inputs: `stream`."""
+
+    __slots__ = ("_head", "_results")
+
+    takes_late = True  # a result that comes after a failure, but stands before it in order, is still due
+
+    def __init__(self) -> None:
+        self._results: dict[int, Any] = {}
+        self._head = 0
+
+    def expect(self) -> None:
+        pass
+
+    def put(self, index: int, inputs: Inputs, value: Any) -> None:
+        self._results[index] = value
+
+    def expect_all(self, count: int) -> None:
+        pass
+
+    def put_all(self, start: int, inputs: Sequence[Any], values: list[Any]) -> None:
+        self._results.update(enumerate(values, start))
+
+    def ready(self) -> bool:
+        return self._head in self._results
+
+    def take(self) -> Any:
+        value = self._results.pop(self._head)
+        self._head += 1
+        return value
+
+
+class AsCompleted:
+    """Each input with its result, as soon as it is there: `as_completed`."""
+
+    __slots__ = ("_pairs",)
+
+    takes_late = False  # what ends after a failure stands behind it in order of completion
+
+    def __init__(self) -> None:
+        self._pairs: deque[tuple[Any, Any]] = deque()
+
+    def expect(self) -> None:
+        pass
+
+    def put(self, index: int, inputs: Inputs, value: Any) -> None:
+        self._pairs.append((inputs[0] if len(inputs) == 1 else inputs, value))
+
+    def expect_all(self, count: int) -> None:
+        pass
+
+    def put_all(self, start: int, inputs: Sequence[Any], values: list[Any]) -> None:
+        self._pairs.extend(zip(inputs, values, strict=False))  # a run that has been stopped leaves off within a chunk
+
+    def ready(self) -> bool:
+        return bool(self._pairs)
+
+    def take(self) -> Any:
+        return self._pairs.popleft()
+
+
+Delivery = AtTheEnd | InOrder | AsCompleted

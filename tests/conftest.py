@@ -1,0 +1,130 @@
+"""What the tests share. One body serves both colours where the behaviour is the same: it takes `run` or `lazily`."""
+
+import asyncio
+import gc
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from concurrency import Concurrent
+from tests.lazy_ways import HAS_GIL, LAZY_WAYS, LazyWay, SkippingClock
+from tests.ways import WAYS, Way
+
+os.environ["PYTHONASYNCIODEBUG"] = (
+    "1"  # for `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch
+)
+
+
+class Run(Protocol):
+    """A map in one of the two colours: takes a plain function in both, and gives the list of results."""
+
+    colour: str
+
+    def __call__(self, function: Callable[..., Any], *iterables: Any, **options: Any) -> list[Any]: ...
+
+
+class _Threads:
+    colour = "threads"
+
+    def __call__(self, function: Callable[..., Any], *iterables: Any, **options: Any) -> list[Any]:
+        return Concurrent.map(function, *iterables, **options)
+
+
+class _Asyncio:
+    colour = "asyncio"
+
+    def __call__(self, function: Callable[..., Any], *iterables: Any, **options: Any) -> list[Any]:
+        return asyncio.run(Concurrent.a_map(as_coroutine_function(function), *iterables, **options))
+
+
+class _LazyThreads:
+    colour = "threads"
+
+    def __call__(self, function: Callable[..., Any], *iterables: Any, **options: Any) -> list[Any]:
+        return list(Concurrent.stream(function, *iterables, **options))
+
+
+class _LazyAsyncio:
+    colour = "asyncio"
+
+    def __call__(self, function: Callable[..., Any], *iterables: Any, **options: Any) -> list[Any]:
+        async def main() -> list[Any]:
+            return [result async for result in Concurrent.a_stream(as_coroutine_function(function), *iterables, **options)]
+
+        return asyncio.run(main())
+
+
+def as_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function in the other colour: it suspends once, so that calls overlap."""
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    async def call(*inputs: Any) -> Any:
+        await asyncio.sleep(0)
+        return function(*inputs)
+
+    call.__name__ = call.__qualname__ = getattr(function, "__name__", type(function).__name__)
+    return call
+
+
+@pytest.fixture(params=[_Threads, _Asyncio], ids=["map", "a_map"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """`Concurrent.map` and `Concurrent.a_map`."""
+    result: Run = request.param()
+    return result
+
+
+@pytest.fixture(params=[_Threads, _Asyncio, _LazyThreads, _LazyAsyncio], ids=["map", "a_map", "stream", "a_stream"])
+def every(request: pytest.FixtureRequest) -> Run:
+    """The four operations that keep the order of the inputs, each run to its end."""
+    result: Run = request.param()
+    return result
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> Way:
+    """`Concurrent.map` and `Concurrent.a_map`, each on the kinds of inputs that it treats in a way of their own."""
+    return WAYS[request.param]()
+
+
+@pytest.fixture(params=list(LAZY_WAYS))
+def lazy(request: pytest.FixtureRequest) -> LazyWay:
+    """The four lazy operations, those on asyncio on each kind of inputs that they treat in a way of their own."""
+    way: LazyWay = LAZY_WAYS[request.param]()
+    return way
+
+
+@pytest.fixture(params=[name for name in LAZY_WAYS if "as_completed" not in name])
+def ordered(request: pytest.FixtureRequest) -> LazyWay:
+    """Those that keep the order of the inputs."""
+    way: LazyWay = LAZY_WAYS[request.param]()
+    return way
+
+
+@pytest.fixture(params=[name for name in LAZY_WAYS if "as_completed" in name])
+def completed(request: pytest.FixtureRequest) -> LazyWay:
+    """Those that give each result as soon as it is there."""
+    way: LazyWay = LAZY_WAYS[request.param]()
+    return way
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SkippingClock:
+    """The time by which timeouts go, in the hands of the test."""
+    return SkippingClock(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Every test leaves at most the shared pool's idle threads behind."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("concurrency-extra"):
+            if not HAS_GIL:
+                gc.collect()  # without a GIL, what another thread has let go of may wait for this one to free it
+            thread.join(10)
+            assert not thread.is_alive(), f"{thread.name} is still there"
