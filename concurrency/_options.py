@@ -155,7 +155,7 @@ def _seconds(option: str, value: Any) -> float | None:
         seconds = float(value) if math.isfinite(value) else -1.0
     except TypeError:
         raise TypeError(rule) from None
-    except OverflowError:  # an int beyond any float
+    except (OverflowError, ValueError):  # an int beyond any float, a signaling NaN
         seconds = -1.0
     if seconds < 0:
         raise ValueError(f"{option} must be finite and not negative, got {brief(value)}")

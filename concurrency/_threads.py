@@ -101,8 +101,11 @@ class _ThreadRun(Run):
         with self.lock:
             self._arriving = False
             self._active -= 1
-            if self._active:
-                self._limit = self._active  # the system gives no more threads: go on with those that are there
+            if self._active or self._lounge:
+                # The system gives no more threads: go on with those that are there, and with who has just run out of calls.
+                self._limit = self._active + len(self._lounge)
+                if self._lounge and self._may_hire():
+                    self._lounge.pop().release()
             else:
                 self.give_up(refusal)
 

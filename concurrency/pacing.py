@@ -227,7 +227,7 @@ def positive(name: str, value: float) -> float:
         number = float(value) if math.isfinite(value) else 0.0
     except TypeError:
         raise TypeError(rule) from None
-    except OverflowError:  # an int beyond any float
+    except (OverflowError, ValueError):  # an int beyond any float, a signaling NaN
         number = 0.0
     if number <= 0:
         raise ValueError(f"{name} must be positive and finite, got {brief(value)}")

@@ -54,7 +54,11 @@ class Child:
     def line(self) -> str:
         """The next line that it prints."""
         assert self._process.stdout is not None
-        return self._process.stdout.readline().rstrip("\n")
+        line = b""
+        # Byte by byte: what `readline` reads ahead is lost to `communicate`.
+        while (byte := os.read(self._process.stdout.fileno(), 1)) not in {b"", b"\n"}:
+            line += byte
+        return line.decode()
 
     def say(self, line: str) -> None:
         """Write a line to its standard input."""

