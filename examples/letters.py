@@ -11,7 +11,7 @@ from concurrency import Concurrent, concurrent
 @concurrent
 def _print_letter(letter: str) -> None:
     time.sleep(0.1)
-    print(f"Letter: {letter}")
+    print(f"Letter: {letter}\n", end="")  # in one piece: threads print at once
 
 
 @concurrent
