@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextvars import Context
 from itertools import count, islice
 from pickle import PicklingError
 from traceback import format_exception
@@ -55,8 +56,9 @@ def make(kind: str) -> Executor:
 
 @pytest.fixture(scope="module", params=[*METHODS, "loky"])
 def pool(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    """One for all tests that leave it whole."""
+    """One for all tests that leave it whole. Its workers start here: forked ones keep the context that they are forked in."""
     with make(request.param) as executor:
+        Context().run(executor.submit, bool).result()
         yield executor
 
 
