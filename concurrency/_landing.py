@@ -1,0 +1,96 @@
+"""The calls of one task, and how what has come of them gets into their run."""
+
+import pickle
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from concurrency._calls import Inputs
+from concurrency._parcels import CallError, Outcomes, unpack
+from concurrency._runs import Run
+
+
+class Chunk:
+    """The calls of one task, of which the first is the one at `start`.
+
+    Of a single iterable there are its items in `inputs`, of several there are tuples.
+    """
+
+    __slots__ = ("_is_single", "inputs", "start")
+
+    def __init__(self, start: int, inputs: Sequence[Any], is_single: bool) -> None:
+        self.start = start
+        self.inputs = inputs
+        self._is_single = is_single
+
+    def columns(self) -> Iterable[list[Any]]:
+        """One list for each iterable: they pickle smaller than tuples do, and dask finds its own futures in them."""
+        return [list(self.inputs)] if self._is_single else map(list, zip(*self.inputs, strict=True))
+
+    def rows(self) -> Sequence[Inputs]:
+        """The arguments of each call."""
+        return [(value,) for value in self.inputs] if self._is_single else self.inputs
+
+    def culprit(self, error: BaseException) -> tuple[int | range, Inputs]:
+        """Which call the executor could not send; if that does not show, all of them."""
+        rows = self.rows()
+        if len(rows) == 1:
+            return self.start, rows[0]
+        for index, inputs in enumerate(rows, self.start):
+            try:
+                pickle.dumps(inputs)
+            except Exception as reason:  # noqa: BLE001  whatever pickling raises
+                if type(reason) is type(error) and reason.args == error.args:
+                    return index, inputs
+        return range(self.start, self.start + len(rows)), ()
+
+
+def land(run: Run, chunk: Chunk, future: "Future[Any]") -> None:
+    """A future has ended: leave in its run what has come of the calls. Without the lock, in whatever thread; never waits."""
+    if future.cancelled():
+        if not run.stopped:  # nothing is cancelled by us before that: the executor has been shut down, say
+            refuse(run, chunk, CancelledError("the executor has cancelled the call"))
+        return
+    error = future.exception()
+    if error is not None and not isinstance(error, CallError):
+        refuse(run, chunk, error)
+        return
+    outcomes: Any = future.result() if error is None else error.parcel
+    if isinstance(outcomes, bytes):
+        try:
+            outcomes = unpack(outcomes)
+        except Exception as reason:  # noqa: BLE001  whatever unpickling raises
+            refuse(run, chunk, reason)
+            return
+    _settle(run, chunk, outcomes)
+
+
+def refuse(run: Run, chunk: Chunk, error: BaseException) -> None:
+    """The executor has not run a task, or not to its end."""
+    _give_up(run, error, *chunk.culprit(error))
+
+
+def _settle(run: Run, chunk: Chunk, outcomes: Outcomes) -> None:
+    values, raised, unsendable = outcomes
+    if not raised:
+        with run.lock:
+            run.finished += len(values)
+            if not run.stopped or run.delivery.takes_late:
+                run.delivery.put_all(chunk.start, chunk.inputs, values)
+    else:
+        # A task that has been cut short has fewer outcomes than inputs.
+        for place, (inputs, value) in enumerate(zip(chunk.rows(), values, strict=False)):
+            if place in raised:
+                run.fail(chunk.start + place, inputs, raised[place])
+            else:
+                with run.lock:
+                    run.settle(chunk.start + place, inputs, value)
+    if unsendable is not None:
+        _give_up(run, unsendable, chunk.start + len(values), chunk.rows()[len(values)])
+
+
+def _give_up(run: Run, error: BaseException, index: int | range, inputs: Inputs) -> None:
+    """It is the executor that has failed, not the call, so `catch` has no say in it."""
+    error = run.failures.seen(error)
+    with run.lock:
+        run.give_up(error, index, inputs)
