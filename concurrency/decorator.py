@@ -4,8 +4,9 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from copy import deepcopy
-from functools import partial, update_wrapper
-from operator import attrgetter
+from functools import cached_property, partial, update_wrapper
+from operator import attrgetter, index
+from types import FunctionType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -16,6 +17,7 @@ from typing import (
     ParamSpec,
     Protocol,
     Self,
+    SupportsIndex,
     TypeVar,
     Unpack,
     overload,
@@ -95,12 +97,44 @@ class _Function(Decorated):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.__wrapped__!r}>"
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         if self._receiver is not None:
             return getattr, (self._receiver, self.__name__)
-        if _is_found(self):
-            return self.__qualname__
-        return type(self), (self.__wrapped__, self._defaults)  # a `partial`, say: it has no name to be found by
+        if not _is_found(self):
+            return type(self), (self.__wrapped__, self._defaults)  # a `partial`, say: it has no name to be found by
+        is_plain = isinstance(self.__wrapped__, FunctionType) and index(protocol) >= 4  # the first that knows dotted names
+        if is_plain and self.__module__ == "__main__" and "cloudpickle" in sys.modules:
+            return self._from_twin, (self._twin,)
+        return self.__qualname__
+
+    @cached_property
+    def _twin(self) -> Any:
+        """The function, under a name that leads to it: its own leads to this object.
+
+        So cloudpickle, which dask and loky use, can send it by value, as it has to where the `__main__` of workers is another
+        one; and pickle, which may be the one that asks, can send it by name.
+        """
+        function: Any = self.__wrapped__
+        twin = FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        update_wrapper(twin, function)
+        vars(twin).pop("__wrapped__")  # set by `update_wrapper`
+        twin.__kwdefaults__ = function.__kwdefaults__
+        twin.__qualname__ = f"{self.__qualname__}._twin"
+        return twin
+
+    @classmethod
+    def _from_twin(cls, twin: FunctionType) -> Any:
+        """The function whose twin has been sent: the one of that name, or, if the twin has come by value, a new one."""
+        main, name = sys.modules["__main__"], twin.__qualname__.removesuffix("._twin")
+        try:
+            if attrgetter(twin.__qualname__)(main) is twin:
+                return attrgetter(name)(main)
+        except AttributeError:
+            pass
+        twin.__qualname__ = name
+        return cls(twin, {})
 
     def __copy__(self) -> Self:
         return self
