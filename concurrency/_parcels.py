@@ -24,11 +24,10 @@ class Outcomes(NamedTuple):
 
 
 class CallError(Exception):
-    """Raised by a task that a call has ended, with all its outcomes: an executor may run failed tasks again, or count them."""
+    """Raised by a task that a call has ended: an executor may run failed tasks again, or list them."""
 
-    def __init__(self, parcel: bytes) -> None:
-        super().__init__(parcel)
-        self.parcel = parcel
+    parcel = b""
+    """All outcomes of the task. No argument, which logs would show."""
 
 
 class RemoteTracebackError(Exception):

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Protocol
 
+from concurrency._brief import brief
 from concurrency._calls import Decorated, coroutine_in_threads, is_coroutine, name_of
 from concurrency._nesting import HERE, Frame, enter
 from concurrency._options import Operation
@@ -80,8 +81,11 @@ class RemoteTask:
         frame = Frame(executor_id if home == HERE else None)
         outcomes = _run_calls(self, _rows(columns), len(columns), copy_context(), frame)
         parcel = pack(outcomes)
-        if outcomes.raised and _ends_task(outcomes.raised.get(len(outcomes.values) - 1), self.catch):
-            raise CallError(parcel)
+        last = outcomes.raised.get(len(outcomes.values) - 1)
+        if last is not None and _ends_task(last, self.catch):
+            error = CallError(brief(last))
+            error.parcel = parcel
+            raise error
         return parcel
 
     def __reduce__(self) -> Any:
@@ -127,8 +131,8 @@ def _spread(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
     return function(*row)
 
 
-def _ends_task(error: BaseException | None, catch: tuple[type[Exception], ...]) -> bool:
-    return error is not None and not is_caught(as_outcome(error), catch)
+def _ends_task(error: BaseException, catch: tuple[type[Exception], ...]) -> bool:
+    return not is_caught(as_outcome(error), catch)
 
 
 def _without_frames_of_ours(error: BaseException) -> BaseException:

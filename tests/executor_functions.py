@@ -7,9 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
-from typing import Any
+from operator import index
+from pathlib import Path
+from pickle import PickleBuffer
+from typing import Any, SupportsIndex
 
 from concurrency import Concurrent, concurrent
+from tests.ways import until
 
 LOCAL: ContextVar[str] = ContextVar("LOCAL", default="nothing")
 
@@ -58,6 +62,25 @@ def fail_where_odd(number: int) -> int:
     if number % 2:
         raise ValueError(number)
     return number
+
+
+class Buffered:
+    """Pickled as arrays are: with its buffer beside the pickle, where the pickler knows how."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = bytes(data)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return Buffered, (PickleBuffer(bytearray(self.data)) if index(protocol) >= 5 else self.data,)
+
+    def __eq__(self, other: object) -> bool:
+        return self.data == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def buffered(number: int) -> Buffered:
+    return Buffered(bytes([number]) * 100)
 
 
 class FalsyError(Exception):
@@ -140,6 +163,24 @@ def die_once(path: str) -> str:
         return "survived"
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def fail_once(path: str) -> str:
+    """Raise in the first call. The next finds its trace."""
+    try:
+        with open(path, "x", encoding="ascii"):
+            pass
+    except FileExistsError:
+        return "survived"
+    raise ValueError("once")
+
+
+def leave_a_trace(folder: str, number: int) -> None:
+    """Fail in call 0 when another has begun; stay in all others until the file `go` is there."""
+    (Path(folder) / str(number)).touch()
+    until(lambda: (Path(folder) / ("1" if number == 0 else "go")).exists())
+    if number == 0:
+        raise ValueError("zero")
 
 
 def look_at_context(_: Any) -> str:

@@ -4,23 +4,30 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from pickle import PicklingError
+from traceback import format_exception
 from typing import Any
 
 import pytest
 
 from concurrency import Concurrent
 from tests.executor_functions import (
+    LOCAL,
     OneWayError,
     Scorer,
+    buffered,
+    change_context,
     decorated,
     die_at_5,
     die_once,
     double,
     fail_at_5,
+    fail_once,
     fail_where_odd,
     identity,
+    leave_a_trace,
     lock_at_5,
     one_way_at_5,
     process_id,
@@ -83,8 +90,40 @@ def test_a_call_that_fails(executor: Executor, chunksize: int) -> None:
     with pytest.raises(ValueError, match="five") as caught:
         Concurrent.map(fail_at_5, range(9), executor=executor, chunksize=chunksize, limit=1)
     assert caught.value.__notes__ == ["concurrency: call 5 of fail_at_5.map failed, with 5"]
-    if chunksize == 1:
-        assert [entry.name for entry in caught.traceback][-1] == "fail_at_5"  # dask brings the traceback itself
+    assert "in fail_at_5" in "".join(format_exception(caught.value))
+    assert [entry.name for entry in caught.traceback][-1] == "fail_at_5"  # dask teaches pickle to send tracebacks
+
+
+@either
+def test_a_call_that_fails_is_a_failed_task_which_dask_may_run_again(client: Any, tmp_path: Path, chunksize: int) -> None:
+    paths = [str(tmp_path / name) for name in "abcd"]
+    executor = client.get_executor(pure=False, retries=len(paths))
+    assert Concurrent.map(fail_once, paths, executor=executor, chunksize=chunksize) == ["survived"] * len(paths)
+
+
+def test_after_a_failure_no_further_call_starts_and_those_that_run_are_left_to_end(executor: Executor, tmp_path: Path) -> None:
+    """Its futures never tell that they run, and let themselves be cancelled though they do."""
+    with pytest.raises(ValueError, match="zero"):
+        Concurrent.map(partial(leave_a_trace, str(tmp_path)), range(50), executor=executor)
+    assert (tmp_path / "1").exists()
+    (tmp_path / "go").touch()
+    assert Concurrent.map(double, range(50), executor=executor) == list(range(0, 100, 2))  # by now the others would have begun
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+@either
+def test_contexts_do_not_travel_and_nothing_breaks(executor: Executor, chunksize: int) -> None:
+    token = LOCAL.set("mine")
+    try:
+        assert Concurrent.map(change_context, "abcdefgh", executor=executor, chunksize=chunksize) == ["nothing"] * 8
+    finally:
+        LOCAL.reset(token)
+
+
+@either
+def test_results_with_buffers_of_their_own(executor: Executor, chunksize: int) -> None:
+    results = Concurrent.map(buffered, range(9), executor=executor, chunksize=chunksize)
+    assert results == [bytes([each]) * 100 for each in range(9)]
 
 
 @either
@@ -101,7 +140,7 @@ def test_stop_iteration_does_not_shorten_the_result(executor: Executor, chunksiz
 
 @either
 def test_what_cannot_be_sent(executor: Executor, chunksize: int) -> None:
-    options: dict[str, Any] = {"executor": executor, "chunksize": chunksize, "limit": 2}
+    options: dict[str, Any] = {"executor": executor, "chunksize": chunksize, "limit": 2, "catch": TypeError}
     with pytest.raises(TypeError, match="serialize"):
         Concurrent.map(identity, [0, 1, 2, 3, 4, threading.Lock()], **options)
     with pytest.raises(TypeError, match="cannot pickle") as caught:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent
-from tests import executor_functions
 from tests.executor_functions import (
     LOCAL,
     FalsyError,
     OneWayError,
     Scorer,
     add,
+    buffered,
     change_context,
     decorated,
     die_at_5,
@@ -32,7 +32,6 @@ from tests.executor_functions import (
     is_child,
     lock_at_5,
     look_at_context,
-    map_on_inherited,
     one_way_at_5,
     raise_falsy_at_5,
     raise_locked_at_5,
@@ -89,6 +88,11 @@ def test_runs_in_other_processes(pool: Executor) -> None:
 def test_infinite_input(pool: Executor) -> None:
     with Concurrent.stream(double, count(), executor=pool, chunksize=10) as stream:
         assert list(islice(stream, 100)) == list(range(0, 200, 2))
+
+
+@either
+def test_results_with_buffers_of_their_own(pool: Executor, chunksize: int) -> None:
+    assert Concurrent.map(buffered, range(9), executor=pool, chunksize=chunksize) == [bytes([each]) * 100 for each in range(9)]
 
 
 @either
@@ -164,7 +168,7 @@ class TestWhatCannotBeSent:
     @either
     def test_input(self, pool: Executor, chunksize: int) -> None:
         inputs = [0, 1, 2, 3, 4, threading.Lock(), 6]
-        options: dict[str, Any] = {"executor": pool, "chunksize": chunksize}
+        options: dict[str, Any] = {"executor": pool, "chunksize": chunksize, "catch": Exception}
         with pytest.raises((TypeError, PicklingError)) as caught:
             Concurrent.map(identity, inputs, **options)
         note = caught.value.__notes__[-1]  # behind those that pickle has from 3.14 on
@@ -176,7 +180,7 @@ class TestWhatCannotBeSent:
     def test_function(self, pool: Executor) -> None:
         lock = threading.Lock()
         with pytest.raises((TypeError, AttributeError, PicklingError)) as caught:
-            Concurrent.map(lambda _: lock, range(9), executor=pool, limit=1)
+            Concurrent.map(lambda _: lock, range(9), executor=pool, limit=1, catch=Exception)
         assert caught.value.__notes__[-1].startswith("concurrency: call 0 of <lambda>.map failed, with 0")
 
     @either
@@ -229,14 +233,6 @@ def test_a_worker_that_dies_under_a_stream(fragile: Executor) -> None:
     stream = Concurrent.stream(die_at_5, count(), executor=fragile)
     with pytest.raises(BrokenExecutor):
         list(stream)
-
-
-@pytest.mark.skipif("fork" not in METHODS, reason="nothing is inherited without fork")
-def test_a_pool_inherited_through_fork_is_refused_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    with make("fork") as pool:
-        monkeypatch.setattr(executor_functions, "inherited", pool)
-        (message,) = Concurrent.map(map_on_inherited, [1], executor=pool)
-    assert "leave executor out" in message
 
 
 def test_idle_pool_threads_do_not_hold_on_to_the_run(pool: Executor) -> None:

@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import count, islice
 from typing import Any
 
@@ -191,6 +190,34 @@ def test_inputs_are_read_and_tasks_submitted_in_the_calling_thread() -> None:
         Concurrent.map(double, inputs(), executor=executor, limit=2)
         list(Concurrent.stream(double, inputs(), executor=executor, chunksize=3))
     assert where == {here}
+
+
+def test_submit_and_its_futures_are_all_that_is_used() -> None:
+    names: set[str] = set()
+
+    class Watched(Executor):
+        def __getattribute__(self, name: str) -> Any:
+            names.add(name)
+            return object.__getattribute__(self, name)
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            return WatchedFuture(threads.submit(fn, *args, **kwargs))
+
+    class WatchedFuture:
+        def __init__(self, future: "Future[Any]") -> None:
+            self.future = future
+
+        def __getattr__(self, name: str) -> Any:
+            names.add(name)
+            return getattr(self.future, name)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert Concurrent.map(double, range(100), executor=Watched()) == list(range(0, 200, 2))
+        with pytest.raises(ValueError, match="five"):
+            Concurrent.map(fail_at_5, range(100), executor=Watched(), chunksize=2)
+        with Concurrent.stream(double, count(), executor=Watched()) as stream:
+            assert next(stream) == 0
+    assert names <= {"submit", "add_done_callback", "cancel", "done", "running"}
 
 
 def test_the_executor_stays_the_callers(threads: ThreadPoolExecutor) -> None:
@@ -499,41 +526,6 @@ class TestContexts:
             LOCAL.reset(token)
 
 
-class TestNesting:
-    def test_on_the_same_executor_is_an_error_and_no_deadlock(self) -> None:
-        with ThreadPoolExecutor(1) as executor:
-
-            def outer(number: int) -> list[int]:
-                return Concurrent.map(double, [number], executor=executor)
-
-            with pytest.raises(RuntimeError, match="leave executor out") as caught:
-                Concurrent.map(outer, range(3), executor=executor)
-            assert str(caught.value).startswith("double.map is given the executor that runs the call it is made in")
-
-    def test_also_through_threads_in_between(self) -> None:
-        with ThreadPoolExecutor(1) as executor:
-
-            def inner(number: int) -> list[int]:
-                return list(Concurrent.stream(double, [number], executor=executor))
-
-            with pytest.raises(RuntimeError, match="leave executor out"):
-                Concurrent.map(lambda number: Concurrent.map(inner, [number]), range(3), executor=executor)
-
-    def test_on_another_executor_and_on_threads(self) -> None:
-        with ThreadPoolExecutor(1) as outer, ThreadPoolExecutor(1) as inner:
-            elsewhere = partial(Concurrent.map, double, executor=inner)
-            assert Concurrent.map(lambda number: elsewhere([number]), range(3), executor=outer) == [[0], [2], [4]]
-            assert Concurrent.map(lambda number: Concurrent.map(double, [number]), range(3), executor=outer) == [[0], [2], [4]]
-
-    def test_one_after_the_other(self, threads: ThreadPoolExecutor) -> None:
-        assert Concurrent.map(double, Concurrent.stream(double, range(3), executor=threads), executor=threads) == [0, 4, 8]
-
-    def test_an_inline_executor_cannot_deadlock(self) -> None:
-        executor = Inline()
-        call: Callable[[int], Any] = lambda number: Concurrent.map(double, [number], executor=executor)  # noqa: E731
-        assert Concurrent.map(call, range(3), executor=executor) == [[0], [2], [4]]
-
-
 class TestRate:
     def test_each_call_is_a_task_of_its_own(self) -> None:
         executor = Driven()
@@ -621,16 +613,3 @@ def test_two_threads_share_a_stream(threads: ThreadPoolExecutor) -> None:
     with in_thread(lambda: list(stream)) as first, in_thread(lambda: list(stream)) as second:
         pass
     assert sorted(first[0] + second[0]) == list(range(0, 1000, 2))
-
-
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="interpreters come with Python 3.14")
-@pytest.mark.parametrize("chunksize", [1, 4])
-def test_interpreters(chunksize: int) -> None:
-    from concurrent.futures import InterpreterPoolExecutor  # type: ignore[attr-defined]
-
-    with InterpreterPoolExecutor(2) as executor:
-        assert Concurrent.map(double, range(20), executor=executor, chunksize=chunksize) == list(range(0, 40, 2))
-        assert decorated.map(range(20), executor=executor, chunksize=chunksize) == list(range(0, 60, 3))
-        with pytest.raises(ValueError, match="five") as caught:
-            Concurrent.map(fail_at_5, range(9), executor=executor, chunksize=chunksize)
-        assert caught.value.__notes__ == ["concurrency: call 5 of fail_at_5.map failed, with 5"]
