@@ -103,11 +103,13 @@ def map(fn: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any) ->
       the other. Worth its while where calls are short; under a `rate` it is 1. Default: 1.
 
     On an executor a `limit` is for its tasks, each of which runs one call at a time. Without it, so much is in flight that a
-    pool of any size has work: what runs, and as much again waiting for it; or up to 1000 tasks, where futures do not tell what
-    runs, as dask's. Executors that pickle need functions, inputs, results and exceptions that can be pickled, and the context
-    does not travel. When a call fails, what has not begun is cancelled; a chunk that another process has begun runs to its end.
-    An executor that breaks, or cannot send a call, raises its own error, whatever `catch` says. A map on the very executor that
-    runs the call it is made in would wait for ever, so it is a `RuntimeError` where that can be seen.
+    pool of any size has work: what runs, and as much again waiting for it, at least 16 tasks; or up to 1000, where futures do
+    not tell what runs, as dask's. Executors that pickle need functions, inputs, results and exceptions that can be pickled, and
+    the context does not travel. When a call fails, what has not begun is cancelled; a chunk that another process has begun runs
+    to its end, and is waited for. Not so on dask: its futures can be cancelled while they run, so the map does not know of the
+    calls that do, and these end in the background. An executor that breaks, or cannot send a call, raises its own error,
+    whatever `catch` says. A map on the very executor that runs the call it is made in would wait for ever, so it is a
+    `RuntimeError` where that can be seen.
 
     Raises `TypeError` or `ValueError` before anything starts where an argument cannot be right, `TimeoutError` when `timeout`
     has passed, and otherwise what a call or an input has raised: the same object.
