@@ -9,8 +9,6 @@ import pickle
 import sys
 from typing import Any, NamedTuple
 
-from concurrency._outcomes import as_outcome
-
 
 class Outcomes(NamedTuple):
     """What has come of the calls of a task, one after the other, as far as it got."""
@@ -41,7 +39,7 @@ def pack(outcomes: Outcomes) -> bytes:
     """To be unpacked in the caller's process. Raises what pickling raises only where no single result is to blame."""
     values = outcomes.values
     # Pickle keeps of an exception neither traceback nor cause, so they come along as text, as `ProcessPoolExecutor` has it.
-    raised = {place: (_sendable(as_outcome(error)), _text(error)) for place, error in outcomes.raised.items()}
+    raised = {place: (_sendable(error), _text(error)) for place, error in outcomes.raised.items()}
     try:
         return _dumps((values, raised, None))
     except Exception:

@@ -141,6 +141,13 @@ def test_buffersize_counts_inputs_and_is_never_passed(executor: Executor, chunks
         assert len(seen) - taken <= buffersize
 
 
+def test_a_slow_source_does_not_hold_back_results_that_are_there() -> None:
+    seen: list[int] = []
+    for taken, result in enumerate(Concurrent.stream(double, counting(500, seen), executor=Inline(), chunksize=10)):
+        assert result == 2 * taken
+        assert len(seen) <= taken + 20
+
+
 def test_without_limit_a_pool_of_any_size_is_kept_busy() -> None:
     together = threading.Barrier(60)
     with ThreadPoolExecutor(60) as executor:
@@ -279,6 +286,50 @@ class TestFailure:
             executor.end(0)
         assert isinstance(outcomes[0], ValueError)
         assert executor.submitted == 7
+
+    def test_the_newest_is_cancelled_first_so_that_none_begins_meanwhile(self) -> None:
+        executor = Driven()
+        cancelled: list[int] = []
+        with in_thread(lambda: Concurrent.map(fail_at_5, [5, 1, 2, 3], executor=executor, limit=4)) as outcomes:
+            executor.wait_for(4)
+            for place, (future, _) in enumerate(executor.tasks[1:], 1):
+                future.add_done_callback(lambda _, place=place: cancelled.append(place))  # type: ignore[misc]
+            executor.end(0)
+        assert isinstance(outcomes[0], ValueError)
+        assert cancelled == [3, 2, 1]
+
+    def test_a_result_that_comes_later_but_stands_before_it_comes_first(self) -> None:
+        running, failed = threading.Event(), threading.Event()
+
+        def call(number: int) -> int:
+            if number:
+                raise ValueError("five")
+            running.set()
+            assert failed.wait(PATIENCE)
+            return number
+
+        executor = Driven()
+        stream = Concurrent.stream(call, [0, 5], executor=executor, limit=2)
+        with in_thread(lambda: next(stream)) as outcomes:
+            executor.wait_for(2)
+            with in_thread(lambda: executor.end(0)):
+                assert running.wait(PATIENCE)
+                executor.end(1)
+                failed.set()
+        assert outcomes == [0]
+        with pytest.raises(ValueError, match="five"):
+            next(stream)
+
+    def test_ctrl_c_in_the_input_sends_nothing_more(self) -> None:
+        executor = Driven()
+
+        def inputs() -> Iterator[int]:
+            yield 1
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            Concurrent.map(double, inputs(), executor=executor, chunksize=4)
+        assert executor.submitted == 0
 
     def test_the_rest_of_a_running_chunk_is_not_begun(self) -> None:
         running, failed = threading.Event(), threading.Event()
@@ -504,6 +555,22 @@ class TestEnding:
         executor.tasks[1:] = [(future, lambda: None) for future, _ in executor.tasks[1:]]  # the arguments are the executor's
         executor.tasks[0] = (Future(), lambda: None)
         until(lambda: not any(each() for each in alive))
+
+    def test_nor_on_to_the_function(self) -> None:
+        class Doubler:
+            def __call__(self, number: int) -> int:
+                return 2 * number
+
+        executor, function = Driven(), Doubler()
+        alive = weakref.ref(function)
+        stream = Concurrent.stream(function, range(3), executor=executor, limit=3)
+        with in_thread(lambda: next(stream)) as outcomes:
+            executor.wait_for(3)
+            executor.end(0)
+        assert outcomes == [0]
+        stream.close()
+        del function
+        until(lambda: alive() is None)
 
 
 class TestContexts:
