@@ -33,12 +33,12 @@ class Block(NamedTuple):
     text: str
 
 
-class Shown(NamedTuple):
-    """A block, what the page says that it prints, and what it has printed."""
+class Ran(NamedTuple):
+    """A block, what it has printed, and what the page says that it prints, if it does."""
 
     line: int
-    said: str
     printed: str
+    said: str | None
 
 
 def name_of(page: Path) -> str:
@@ -70,8 +70,8 @@ def missing(source: str) -> list[str]:
     return sorted({name for name in _imported(source) if find_spec(name) is None})
 
 
-def run(page: Path, folder: Path) -> list[Shown]:
-    """Run a page in a process of its own, which has to end well and complain about nothing. Where it says what it prints."""
+def run(page: Path, folder: Path) -> list[Ran]:
+    """Run a page in a process of its own, which has to end well and complain about nothing."""
     file = folder / f"page_{page.stem.replace('-', '_').lower()}.py"  # not `typing.py`
     file.write_text(program(page), encoding="utf-8")
     child = subprocess.run(
@@ -85,16 +85,14 @@ def run(page: Path, folder: Path) -> list[Shown]:
     )
     assert child.returncode == 0, f"{name_of(page)}:\n{child.stderr}"
     assert _BAR.sub("", child.stderr).strip() == "", child.stderr
-    return list(_shown(page, child.stdout.split(_END_OF_BLOCK)))
+    return list(_blocks_that_ran(page, child.stdout.split(_END_OF_BLOCK)))
 
 
-def _shown(page: Path, printed: list[str]) -> Iterator[Shown]:
+def _blocks_that_ran(page: Path, printed: list[str]) -> Iterator[Ran]:
     outputs = iter(printed)
     for block, following in pairwise([*blocks(page), Block("", 0, "")]):
         if block.language == "python":
-            output = next(outputs)
-            if following.language == "text":
-                yield Shown(block.line, following.text, output)
+            yield Ran(block.line, next(outputs), following.text if following.language == "text" else None)
 
 
 def _imported(source: str) -> Iterator[str]:

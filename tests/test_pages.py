@@ -35,8 +35,8 @@ by_name = pytest.mark.parametrize("page", PROGRAMS, ids=pages.name_of)
 def test_it_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
     if missing := pages.missing(pages.program(page)):
         pytest.skip(f"needs {', '.join(missing)}: pip install -e '.[docs]'")
-    for line, said, printed in pages.run(page, tmp_path):
-        assert printed == said, f"{pages.name_of(page)}, the block at line {line}"
+    for line, printed, said in pages.run(page, tmp_path):
+        assert said is None or printed == said, f"{pages.name_of(page)}, the block at line {line}"
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name_of)
@@ -77,7 +77,7 @@ def test_its_commands_are_about_what_there_is(command: str) -> None:
             assert (pages.ROOT / ".pre-commit-config.yaml").is_file()
         case ["bash", file]:
             assert (pages.ROOT / file).is_file()
-        case ["ruff" | "mypy" | "pyright" | "pyrefly" | "git" | "twine", *_]:
+        case ["source", ".venv/bin/activate"]:
             pass
         case _:
             pytest.fail(f"nobody checks `{command.strip()}`")
