@@ -6,6 +6,7 @@ import importlib.resources
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 
 import concurrency
 from concurrency import Concurrent, Rate, concurrent
@@ -37,11 +38,8 @@ def _main() -> None:
     asyncio.run(_a_main())
     with ProcessPoolExecutor(1) as pool:
         assert _double.map([1, 2], executor=pool) == [2, 4]
-    try:
+    with suppress(ImportError):
         _double.map([1], progress=True)
-    except ImportError as error:
-        assert "concurrent-construct[progress]" in str(error)
-    else:
         raise AssertionError("tqdm is here, so this is no empty environment")
     print(f"concurrent-construct {importlib.metadata.version('concurrent-construct')} works")
 

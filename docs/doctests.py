@@ -1,4 +1,7 @@
-"""For mkdocstrings: examples in docstrings become code blocks. As they stand, Markdown would take `>>>` for quotations."""
+"""For mkdocstrings: examples in docstrings become blocks of code.
+
+As they stand, Markdown would take `>>>` for quotations.
+"""
 
 import re
 from typing import Any
@@ -15,4 +18,6 @@ class Doctests(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Called for each object that has been read."""
         if obj.docstring is not None:
-            obj.docstring.value = _EXAMPLE.sub(lambda match: f"```pycon\n{match[0]}\n```", obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(
+                lambda match: f"```pycon\n{match[0]}\n```", obj.docstring.value
+            )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tests import children
 
 ROOT = children.ROOT
-PAGES = [page for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _END_OF_BLOCK = "\0"
 _AFTER_BLOCK = f"if __name__ == '__main__': print(end={_END_OF_BLOCK!r}, flush=True)"  # not where processes load it too

@@ -17,7 +17,9 @@ PROJECT = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-
 README = pages.ROOT / "README.md"
 NOTEBOOK = pages.ROOT / "docs/cookbook/jupyter.md"
 
-PROGRAMS = [page for page in pages.PAGES if page != NOTEBOOK and any(block.language == "python" for block in pages.blocks(page))]
+PROGRAMS = [
+    page for page in pages.PAGES if page != NOTEBOOK and any(block.language == "python" for block in pages.blocks(page))
+]
 COMMANDS = [
     pytest.param(command, id=f"{pages.name_of(page)}:{block.line + number}")
     for page in pages.PAGES
