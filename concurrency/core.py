@@ -420,8 +420,8 @@ class _Static(Generic[F]):
 class Concurrent:
     """The operations, for any function: `map`, `stream`, `as_completed`, and on asyncio `a_map`, `a_stream`, `a_as_completed`.
 
-    The way for functions that cannot be decorated. The methods of a decorated function are the same operations, and its defaults
-    hold here too.
+    For functions that cannot be decorated. The methods of a decorated function are the same operations, and its defaults hold
+    here too.
 
     >>> Concurrent.map(str.upper, "abc")
     ['A', 'B', 'C']

@@ -112,8 +112,8 @@ class _Function(Decorated):
 class ConcurrentFunction(_Function, Generic[P, R]):
     """A plain function under `@concurrent`: called, it is the function itself; its operations run calls in threads.
 
-    They are `map`, `stream` and `as_completed`; asked for one of the others, it names the one to use in an `AttributeError`. In a
-    class it binds, and it is inspected and pickled, as the function is. `concurrent` makes it; the class itself is for
+    They are `map`, `stream` and `as_completed`; asked for one of the others, it names the one to use in an `AttributeError`. It
+    binds in a class, and is inspected and pickled, as the function is. `concurrent` makes it; the class itself is for
     annotations and `isinstance`.
 
     >>> isinstance(concurrent(len), ConcurrentFunction)
