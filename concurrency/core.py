@@ -221,6 +221,8 @@ def as_completed(
 def as_completed(fn: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any) -> Stream[tuple[Any, Any]]:
     """As `stream`, but as calls end, each input with its result. Several iterables make the input a tuple.
 
+    Completion order costs no identity: `for url, page in fetch.as_completed(urls)`, `dict(fetch.as_completed(urls))`.
+
     >>> sorted(Concurrent.as_completed(len, ["to", "three"]))
     [('three', 5), ('to', 2)]
     """
@@ -419,6 +421,9 @@ class _Static(Generic[F]):
 
 class Concurrent:
     """The operations, for any function: `map`, `stream`, `as_completed`, and on asyncio `a_map`, `a_stream`, `a_as_completed`.
+
+    For functions that cannot be decorated. The methods of a decorated function are the same operations, and its defaults hold
+    here too.
 
     >>> Concurrent.map(str.upper, "abc")
     ['A', 'B', 'C']

@@ -144,7 +144,17 @@ class _Function(Decorated):
 
 
 class ConcurrentFunction(_Function, Generic[P, R]):
-    """A plain function under `@concurrent`: called, it is the function itself; its operations run calls in threads."""
+    """A plain function under `@concurrent`: called, it is the function itself; its operations run calls in threads.
+
+    They are `map`, `stream` and `as_completed`; asked for one of the others, it names the one to use in an `AttributeError`. It
+    binds in a class, and is inspected and pickled, as the function is. `concurrent` makes it; the class itself is for
+    annotations and `isinstance`.
+
+    >>> isinstance(concurrent(len), ConcurrentFunction)
+    True
+    >>> concurrent(len).map(["to", "three"])
+    [2, 5]
+    """
 
     __slots__ = ()
 
@@ -182,7 +192,16 @@ class ConcurrentFunction(_Function, Generic[P, R]):
 
 
 class AsyncConcurrentFunction(_Function, Generic[P, R]):
-    """A coroutine function under `@concurrent`: called, it is the function itself; its operations run calls on asyncio."""
+    """A coroutine function under `@concurrent`: called, it is the function itself; its operations run calls on asyncio.
+
+    They are `a_map`, `a_stream` and `a_as_completed`. In all else it is as `ConcurrentFunction`.
+
+    >>> import asyncio
+    >>> isinstance(concurrent(asyncio.sleep), AsyncConcurrentFunction)
+    True
+    >>> asyncio.run(concurrent(asyncio.sleep).a_map([0, 0], "ab"))
+    ['a', 'b']
+    """
 
     __slots__ = ()
 
@@ -280,10 +299,16 @@ def concurrent(function: Any = ..., /, **defaults: Any) -> Any:  # `...`, since 
 
     Options given here are the function's own defaults, which a call of an operation may override: `@concurrent(limit=8)`.
 
+    - `function`: what to decorate: a function, a `classmethod` or `staticmethod`, or any other callable.
+    - `limit`, `timeout`, `progress`: as in the operations.
+    - `rate`: as in the operations, but a number is one `Rate` for the function, shared by all its maps.
+    - `executor`, `chunksize`: as in the operations, for plain functions alone.
+
     It stands outermost: over `@classmethod` and `@staticmethod`, caches and retries. Under `@classmethod` it would not know the
     class, and call the function without it. That is an error up to Python 3.12; from 3.13 on nothing can be seen of it here.
 
-    Raises `TypeError` for what cannot be called, for generator functions, and for what is decorated with `@concurrent` already.
+    Raises `TypeError` for what cannot be called, for generator functions, and for what is decorated with `@concurrent` already;
+    `TypeError` or `ValueError` for an option that cannot be right.
 
     >>> @concurrent(limit=8)
     ... def double(number: int) -> int:

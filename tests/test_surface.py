@@ -113,6 +113,13 @@ def test_examples_in_docstrings(name: str) -> None:
     assert results.failed == 0
 
 
+@pytest.mark.parametrize("name", concurrency.__all__)
+def test_public_objects_have_examples(name: str) -> None:
+    public = getattr(concurrency, name)
+    found = doctest.DocTestFinder(recurse=False).find(public, globs={})
+    assert any(test.examples for test in found)
+
+
 def test_the_operations_have_examples() -> None:
     examples = {test.name: test.examples for test in doctest.DocTestFinder().find(core)}
     for name in OPERATIONS:
