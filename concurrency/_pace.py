@@ -1,7 +1,13 @@
-"""When calls that are being started have to let the event loop turn, so that they do not starve its other tasks."""
+"""When calls may start: so that they do not starve the other tasks of the event loop, and as a `rate` allows."""
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from math import inf
 from time import monotonic
+
+from concurrency.pacing import Place, Rate
 
 SLICE = 0.002
 """Seconds for which calls that never suspend may hold the event loop before it turns."""
@@ -67,3 +73,35 @@ class QueuedPace:
             self._share = max(1, int(started * SLICE / took))
         elif started >= self._share and took < SLICE / 2:
             self._share *= 2
+
+
+class RatePace:
+    """The starts of one run under a `rate`, which others may share."""
+
+    def __init__(self, rate: Rate, loop: AbstractEventLoop, context: Context) -> None:
+        self._rate = rate
+        self._loop = loop
+        self._context = context
+        self._place: Place | None = None  # in the line for `rate`
+        self._timer: TimerHandle | None = None
+
+    def is_due(self, retry: Callable[[], None]) -> bool:
+        """Take a start, if one is due; else `retry` is called when it is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._place is None:
+            ring = partial(self._loop.call_soon_threadsafe, retry, context=self._context)
+            self._place = self._rate.queue(ring, self._loop.is_closed)
+        delay = self._place.claim()
+        if delay > 0:
+            self._timer = None if delay == inf else self._loop.call_later(delay, retry, context=self._context)
+            return False
+        self._place = None
+        return True
+
+    def leave(self) -> None:
+        """No further start is wanted."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._place is not None:
+            self._place.leave()
