@@ -41,12 +41,12 @@ class AsyncPull:
                 return END
             if self._source is not None and self._has_room(run):
                 self._read(run, self._source)
-            if not delivery.ready():
-                return END
-            self._taken += 1
-            if self._room is not None and not self._room.done():
-                self._room.set_result(None)
-            return delivery.take()
+            result = delivery.poll()
+            if result is not END:
+                self._taken += 1
+                if self._room is not None and not self._room.done():
+                    self._room.set_result(None)
+            return result
         finally:
             del self, run, delivery  # see `TaskRun._start`
 

@@ -1,7 +1,7 @@
 """When calls may start: so that they do not starve the other tasks of the event loop, and as a `rate` allows."""
 
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextvars import Context
 from functools import partial
 from math import inf
@@ -27,6 +27,9 @@ class EagerPace:
         """Whether it is time for the loop to turn; asked before each start."""
         return monotonic() >= self._until
 
+    def first(self) -> None:
+        """The first call of this turn is about to be started."""
+
     def close(self) -> None:
         """The loop is about to turn."""
 
@@ -37,32 +40,29 @@ class QueuedPace:
     The loop runs its queue in order, so what it runs right before and right after them can tell how long they took.
     """
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
+    def __init__(self, loop: AbstractEventLoop, started: Sized) -> None:
         self._loop = loop
+        self._started = started  # those whose first steps are queued
         self._share = 16
-        self._started = 0
         self._until = 0.0
         self._since = 0.0
 
     def open(self) -> None:
         """The loop has turned."""
-        self._started = 0
         self._until = monotonic() + SLICE
 
     def spent(self) -> bool:
         """Whether it is time for the loop to turn; asked before each start."""
-        return self._started >= self._share or monotonic() >= self._until
+        return len(self._started) >= self._share or monotonic() >= self._until
 
-    def count(self) -> None:
-        """A call is about to be started."""
-        if not self._started:
-            self._loop.call_soon(self._begin)
-        self._started += 1
+    def first(self) -> None:
+        """The first call of this turn is about to be started."""
+        self._loop.call_soon(self._begin)
 
     def close(self) -> None:
         """The loop is about to turn."""
         if self._started:
-            self._loop.call_soon(self._measure, self._started)
+            self._loop.call_soon(self._measure, len(self._started))
 
     def _begin(self) -> None:
         self._since = monotonic()

@@ -41,13 +41,16 @@ class TaskRun:
         self._context = job.context
         self._create = creator(self.loop, self.name)
         self._make: Callable[..., Coroutine[Any, Any, Any]] = coroutine_of(job.function, job.operation)
-        self._queued = None if is_eager(self.loop) else QueuedPace(self.loop)
-        self.pace: EagerPace | QueuedPace = self._queued or EagerPace()
+        self._fresh: list[Future[Any]] = []
+        self.pace: EagerPace | QueuedPace = EagerPace() if is_eager(self.loop) else QueuedPace(self.loop, self._fresh)
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
-        self._expect, self._put, self._ready = delivery.expect, delivery.put, delivery.ready
+        self._put, self._ready = delivery.put, delivery.ready
         self._takes_late = delivery.takes_late
+        self._looking = False
+        self._once: list[Future[Any]] = []
+        self._twice: list[Future[Any]] = []
         self._waiters: list[Future[None]] = []
         self._wake_at = 0
         self._late: TimeoutError | None = None
@@ -55,7 +58,7 @@ class TaskRun:
         self._total = job.total()
         self._timer: TimerHandle | None = None
         self._progress = job.progress
-        self._look: TimerHandle | None = None
+        self._bar: TimerHandle | None = None
         if self._progress is not None:
             self._show(self._progress)
         if job.deadline != inf:
@@ -72,20 +75,19 @@ class TaskRun:
 
         Whether the loop has to turn first is for the caller to ask, before reading.
         """
-        call = self.read, inputs
-        self.read += 1
-        self._expect()
+        index = self.read
+        self.read = index + 1
         try:
-            if self.rate is None and len(self.running) < self.limit and not self.waiting:
-                self._start(call)
-                return
-            self.waiting.append(call)
             if len(self.running) < self.limit:
+                if not self.waiting and self.rate is None:
+                    self._start(index, inputs)
+                    return
                 self._pump_soon()
+            self.waiting.append((index, inputs))
         finally:
-            del self, inputs, call  # see `_start`
+            del self, inputs  # see `_start`
 
-    def _start(self, call: Call) -> None:
+    def _start(self, index: int, inputs: Inputs) -> None:
         """Start a call, in a task and a copy of the caller's context of its own.
 
         What an eager start calls has this frame behind it, and all that led here: an exception that is kept keeps them. So all
@@ -93,18 +95,18 @@ class TaskRun:
         """
         task: Future[Any] | None = None
         try:
-            if self._queued is not None:
-                self._queued.count()
-            task = self._create(self._make(*call[1]), self._context.copy())
+            if not self._fresh:
+                self._look_soon()
+            task = self._create(self._make(*inputs), self._context.copy())
             if task.done():
-                self._settle(task, call)
+                self._settle(task, index, inputs)
             else:
-                self.running[task] = call
-                task.add_done_callback(self._done, context=self._context)
+                self.running[task] = index, inputs
+                self._fresh.append(task)
         except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
-            self._fail(call, error)
+            self._fail(index, inputs, error)
         finally:
-            del self, task, call
+            del self, task, inputs
 
     def _pump_soon(self) -> None:
         if not self._pumping:
@@ -122,7 +124,8 @@ class TaskRun:
                     break
                 if self.rate is not None and not self.rate.is_due(self._pump):
                     break
-                self._start(self.waiting.popleft())
+                index, inputs = self.waiting.popleft()
+                self._start(index, inputs)
             self.pace.close()
             if self.rate is not None and not self.waiting:
                 self.notify()  # `run_map` waits for its call to be started
@@ -131,38 +134,64 @@ class TaskRun:
 
     # From calls to outcomes
 
+    def _look_soon(self) -> None:
+        self.pace.first()
+        if not self._looking:
+            self._looking = True
+            self.loop.call_soon(self._look, context=self._context)
+
+    def _look(self) -> None:
+        self._looking = False
+        once, twice = self._once, self._twice
+        self._once, self._twice = self._fresh[:], []
+        self._fresh.clear()
+        for task in twice:
+            if task.done():
+                self._done(task)
+            else:
+                task.add_done_callback(self._done, context=self._context)
+        for task in once:
+            if task.done():
+                self._done(task)
+            else:
+                self._twice.append(task)
+        if self._once or self._twice:
+            self._looking = True
+            self.loop.call_soon(self._look, context=self._context)
+
     def _done(self, task: Future[Any]) -> None:
         try:
-            self._settle(task, self.running.pop(task))
+            index, inputs = self.running.pop(task)
+            self._settle(task, index, inputs)
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the loop would only report it
             self.give_up(error)
             self.notify()
         if self.waiting:
             self._pump_soon()
 
-    def _settle(self, task: Future[Any], call: Call) -> None:
+    def _settle(self, task: Future[Any], index: int, inputs: Inputs) -> None:
         """A call has ended: this is its outcome."""
         try:
             value = task.result()
         except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
-            self._fail(call, error)
+            self._fail(index, inputs, error)
             return
         self.finished += 1
         if not self.stopped or self._takes_late:
-            self._put(*call, value)
+            self._put(index, inputs, value)
         if self._waiters:
             self._wake()
 
-    def _fail(self, call: Call, error: BaseException) -> None:
+    def _fail(self, index: int, inputs: Inputs, error: BaseException) -> None:
         error = self.failures.seen(error)
         if self.failures.catches(error):
             self.finished += 1
             self.failures.caught += 1
-            self._put(*call, error)
+            self._put(index, inputs, error)
             self.loop.call_soon(self.failures.forget)  # when all tasks that have ended in this turn have been seen
         elif not (self.stopped and isinstance(error, CancelledError)):  # else it was us who cancelled it
             self.finished += 1
-            self.give_up(error, *call)
+            self.give_up(error, index, inputs)
         self._wake()
 
     def is_over(self) -> bool:
@@ -191,7 +220,7 @@ class TaskRun:
             return
         self.stopped = True
         self.waiting.clear()
-        for timer in (self._timer, self._look):
+        for timer in (self._timer, self._bar):
             if timer is not None:
                 timer.cancel()
         if self.rate is not None:
@@ -271,7 +300,7 @@ class TaskRun:
         return None if self._progress is None else self._progress.close(self.finished, self.failures.caught)
 
     def _show(self, progress: Progress) -> None:
-        self._look = self.loop.call_later(INTERVAL, self._look_again, progress, context=self._context)
+        self._bar = self.loop.call_later(INTERVAL, self._look_again, progress, context=self._context)
         progress.show(self.finished, self.failures.caught)
 
     def _look_again(self, progress: Progress) -> None:

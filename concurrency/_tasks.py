@@ -20,9 +20,9 @@ async def run_map(job: Job) -> list[Any]:
     try:
         try:
             if job.is_async():
-                await _feed_async(run, job.async_inputs())
+                await _feed_async(run, job.async_inputs(), delivery.results)
             else:
-                await _feed(run, job.inputs())
+                await _feed(run, job.inputs(), delivery.results)
             while run.running and not run.stopped:
                 await run.wait(0)
         except CancelledError as error:
@@ -49,7 +49,7 @@ async def run_map(job: Job) -> list[Any]:
         del job, delivery, run, cancelled, outcome, fault  # see `TaskRun._start`
 
 
-async def _feed(run: TaskRun, source: Iterator[Inputs]) -> None:
+async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> None:
     """Begin a call for each input, as `limit` and `rate` allow."""
     running, limit, pace, begin = run.running, run.limit, run.pace, run.begin
     inputs: Inputs | None = None
@@ -63,15 +63,16 @@ async def _feed(run: TaskRun, source: Iterator[Inputs]) -> None:
             if inputs is None:
                 run.exhausted = True
                 break
+            results.append(None)  # its slot
             begin(inputs)
             if run.waiting:
                 await _until_started(run)
         pace.close()
     finally:
-        del run, source, running, begin, inputs  # see `TaskRun._start`
+        del run, source, running, begin, inputs, results  # see `TaskRun._start`
 
 
-async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs]) -> None:
+async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs], results: list[Any]) -> None:
     """As `_feed`, where reading may take its time: a failure interrupts it, by cancelling this task and taking that back."""
     task = current_task()
     assert task is not None  # we are in a coroutine
@@ -99,11 +100,12 @@ async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs]) -> None:
                 run.exhausted = not run.interrupted
                 break
             if not run.stopped:
+                results.append(None)
                 run.begin(inputs)
                 await _until_started(run)
         run.pace.close()
     finally:
-        del run, source, task, inputs  # see `TaskRun._start`
+        del run, source, task, inputs, results  # see `TaskRun._start`
 
 
 async def _until_started(run: TaskRun) -> None:
