@@ -1,6 +1,6 @@
 """The consumer's half of a lazy operation on asyncio."""
 
-from asyncio import CancelledError, get_running_loop
+from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from concurrency._calls import Inputs, Job
 from concurrency._delivery import END, AsCompleted, InOrder
 from concurrency._outcomes import traceback_of
-from concurrency._tasks import TaskRun
+from concurrency._task_runs import TaskRun
 
 
 class AsyncPull:
@@ -22,39 +22,55 @@ class AsyncPull:
         self._job: Job | None = job
         self._delivery: InOrder | AsCompleted | None = delivery
         self._name = job.name
+        self._buffersize = job.options.buffersize
+        self._taken = 0
         self._run: TaskRun | None = None
         self._source: Iterator[Inputs] | None = None
+        self._room: Future[None] | None = None  # what the reader of async inputs waits for
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
 
-    async def next(self) -> Any:
-        """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing.
+    def poll(self) -> Any:
+        """The next result if it is there, and the loop need not turn first. Else `END`, and `next` has to be awaited.
 
         As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
         """
+        run, delivery = self._run, self._delivery
+        try:
+            if run is None or delivery is None or run.loop is not get_running_loop() or run.pace.spent():
+                return END
+            if self._source is not None and self._has_room(run):
+                self._read(run, self._source)
+            result = delivery.poll()
+            if result is not END:
+                self._taken += 1
+                if self._room is not None and not self._room.done():
+                    self._room.set_result(None)
+            return result
+        finally:
+            del self, run, delivery  # see `TaskRun._start`
+
+    async def next(self) -> Any:
+        """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing."""
         if self._job is not None and self._delivery is not None:
             self._open(self._job, self._delivery)
-        has_read = False
         run: TaskRun | None = None
         try:
             while (run := self._run) is not None:
                 if run.loop is not get_running_loop():
                     raise RuntimeError(f"{self._name} began in another event loop: iterate it there")
-                ready = run.delivery.ready()
                 if run.pace.spent():
                     await run.turn()
-                elif self._source is not None and not (has_read and ready) and run.has_room():
-                    has_read = True
-                    self._read(run, self._source)
-                elif ready:
-                    return run.take()
-                elif run.is_over():
-                    self._end(run)
-                else:
-                    await run.wait(0)
+                elif (result := self.poll()) is not END:
+                    return result
+                elif self._source is None or not self._has_room(run):
+                    if run.is_over():
+                        self._end(run)
+                    else:
+                        await run.wait(0)
             return END
         finally:
-            del self, run  # see `TaskRun.start`
+            del self, run  # see `TaskRun._start`
 
     def error(self) -> BaseException | None:
         """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""
@@ -101,11 +117,16 @@ class AsyncPull:
             raise
         try:
             if job.is_async():
-                run.reader = job.context.copy().run(run.loop.create_task, _read_ahead(run, job.async_inputs()))
+                reading = self._read_ahead(run, job.async_inputs())
+                run.reader = job.context.copy().run(run.loop.create_task, reading)
             else:
                 self._source = job.inputs()
         except BaseException as error:  # noqa: BLE001  the input's
             run.give_up(run.failures.seen(error), index=0)
+
+    def _has_room(self, run: TaskRun) -> bool:
+        """Whether one more input may be read ahead of the consumer."""
+        return run.read - self._taken < self._buffersize and not run.exhausted and not run.stopped
 
     def _read(self, run: TaskRun, source: Iterator[Inputs]) -> None:
         inputs: Inputs | None = None
@@ -119,7 +140,33 @@ class AsyncPull:
             else:
                 run.begin(inputs)
         finally:
-            del self, run, source, inputs  # see `TaskRun.start`
+            del self, run, source, inputs  # see `TaskRun._start`
+
+    async def _read_ahead(self, run: TaskRun, source: AsyncIterator[Inputs]) -> None:
+        """Read async inputs, as far ahead of the consumer as `buffersize` allows."""
+        inputs: Inputs | None = None
+        try:
+            while not run.stopped:
+                if not self._has_room(run):
+                    self._room = run.loop.create_future()
+                    await self._room
+                    continue
+                inputs = await anext(source, None)
+                if inputs is None:
+                    run.exhausted = True
+                    break
+                if not run.stopped:
+                    run.begin(inputs)
+                if run.waiting or run.pace.spent():
+                    await run.turn()  # the source may never suspend
+        except BaseException as error:  # noqa: BLE001  the input's, unless it is our own interruption
+            if not (run.interrupted and isinstance(error, CancelledError)):
+                run.give_up(run.failures.seen(error), index=run.read)
+        finally:
+            run.reader = None
+            run.notify()
+            inputs = None
+            del self, run, source  # see `TaskRun._start`
 
     def _end(self, run: TaskRun) -> None:
         """Keep why it ended, and nothing else."""
@@ -129,31 +176,5 @@ class AsyncPull:
         if self._error is None:
             self._error = fault
         self._traceback = traceback_of(self._error)
-        self._run = self._source = self._delivery = None
+        self._run = self._source = self._delivery = self._room = None
         run.notify()
-
-
-async def _read_ahead(run: TaskRun, source: AsyncIterator[Inputs]) -> None:
-    """Read async inputs for an `AsyncPull`, as far ahead of its consumer as `buffersize` allows."""
-    inputs: Inputs | None = None
-    try:
-        while not run.stopped:
-            if not run.has_room():
-                await run.wait_for_room()
-                continue
-            inputs = await anext(source, None)
-            if inputs is None:
-                run.exhausted = True
-                break
-            if not run.stopped:
-                run.begin(inputs)
-            if run.waiting:
-                await run.turn()  # what has been read cannot start in this turn of the loop, and the source may never suspend
-    except BaseException as error:  # noqa: BLE001  the input's, unless it is our own interruption
-        if not (run.interrupted and isinstance(error, CancelledError)):
-            run.give_up(run.failures.seen(error), index=run.read)
-    finally:
-        run.reader = None
-        run.notify()
-        inputs = None
-        del run, source  # see `TaskRun.start`

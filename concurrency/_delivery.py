@@ -74,6 +74,13 @@ class InOrder:
         self._head += 1
         return value
 
+    def poll(self) -> Any:
+        """As `take`, or `END` if nothing is ready."""
+        value = self._results.pop(self._head, END)
+        if value is not END:
+            self._head += 1
+        return value
+
 
 class AsCompleted:
     """Each input with its result, as soon as it is there: `as_completed`."""
@@ -102,6 +109,10 @@ class AsCompleted:
 
     def take(self) -> Any:
         return self._pairs.popleft()
+
+    def poll(self) -> Any:
+        """As `take`, or `END` if nothing is ready."""
+        return self._pairs.popleft() if self._pairs else END
 
 
 Delivery = AtTheEnd | InOrder | AsCompleted

@@ -1,7 +1,13 @@
-"""When calls that are being started have to let the event loop turn, so that they do not starve its other tasks."""
+"""When calls may start: so that they do not starve the other tasks of the event loop, and as a `rate` allows."""
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable, Sized
+from contextvars import Context
+from functools import partial
+from math import inf
 from time import monotonic
+
+from concurrency.pacing import Place, Rate
 
 SLICE = 0.002
 """Seconds for which calls that never suspend may hold the event loop before it turns."""
@@ -21,6 +27,9 @@ class EagerPace:
         """Whether it is time for the loop to turn; asked before each start."""
         return monotonic() >= self._until
 
+    def first(self) -> None:
+        """The first call of this turn is about to be started."""
+
     def close(self) -> None:
         """The loop is about to turn."""
 
@@ -31,32 +40,29 @@ class QueuedPace:
     The loop runs its queue in order, so what it runs right before and right after them can tell how long they took.
     """
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
+    def __init__(self, loop: AbstractEventLoop, started: Sized) -> None:
         self._loop = loop
+        self._started = started  # those whose first steps are queued
         self._share = 16
-        self._started = 0
         self._until = 0.0
         self._since = 0.0
 
     def open(self) -> None:
         """The loop has turned."""
-        self._started = 0
         self._until = monotonic() + SLICE
 
     def spent(self) -> bool:
         """Whether it is time for the loop to turn; asked before each start."""
-        return self._started >= self._share or monotonic() >= self._until
+        return len(self._started) >= self._share or monotonic() >= self._until
 
-    def count(self) -> None:
-        """A call is about to be started."""
-        if not self._started:
-            self._loop.call_soon(self._begin)
-        self._started += 1
+    def first(self) -> None:
+        """The first call of this turn is about to be started."""
+        self._loop.call_soon(self._begin)
 
     def close(self) -> None:
         """The loop is about to turn."""
         if self._started:
-            self._loop.call_soon(self._measure, self._started)
+            self._loop.call_soon(self._measure, len(self._started))
 
     def _begin(self) -> None:
         self._since = monotonic()
@@ -67,3 +73,35 @@ class QueuedPace:
             self._share = max(1, int(started * SLICE / took))
         elif started >= self._share and took < SLICE / 2:
             self._share *= 2
+
+
+class RatePace:
+    """The starts of one run under a `rate`, which others may share."""
+
+    def __init__(self, rate: Rate, loop: AbstractEventLoop, context: Context) -> None:
+        self._rate = rate
+        self._loop = loop
+        self._context = context
+        self._place: Place | None = None  # in the line for `rate`
+        self._timer: TimerHandle | None = None
+
+    def is_due(self, retry: Callable[[], None]) -> bool:
+        """Take a start, if one is due; else `retry` is called when it is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._place is None:
+            ring = partial(self._loop.call_soon_threadsafe, retry, context=self._context)
+            self._place = self._rate.queue(ring, self._loop.is_closed)
+        delay = self._place.claim()
+        if delay > 0:
+            self._timer = None if delay == inf else self._loop.call_later(delay, retry, context=self._context)
+            return False
+        self._place = None
+        return True
+
+    def leave(self) -> None:
+        """No further start is wanted."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._place is not None:
+            self._place.leave()

@@ -89,7 +89,9 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         self._pull = pull
 
     async def __anext__(self) -> T_co:
-        result = await self._pull.next()
+        result = self._pull.poll()
+        if result is END:
+            result = await self._pull.next()
         if result is not END:
             return cast("T_co", result)
         error = self._pull.error()

@@ -1,0 +1,310 @@
+"""The calls of one map or stream as asyncio tasks: which wait for their start, which run, what has become of them.
+
+A `TaskRun` never reads inputs: those who do, `run_map` and `AsyncPull`, are the caller's side. Everything belongs to one event
+loop and runs in its thread, so there is nothing to lock.
+"""
+
+from asyncio import CancelledError, Future, Task, TimerHandle, current_task, get_running_loop, sleep
+from collections import deque
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import Any
+
+from concurrency import pacing
+from concurrency._calls import Inputs, Job
+from concurrency._delivery import Delivery
+from concurrency._outcomes import Failures, timed_out
+from concurrency._pace import EagerPace, QueuedPace, RatePace
+from concurrency._progress import INTERVAL, Progress
+from concurrency._spawn import coroutine_of, creator, is_eager
+
+Call = tuple[int, Inputs]
+"""A call's number and its inputs."""
+
+
+class TaskRun:
+    """What the tasks of one map or stream share."""
+
+    def __init__(self, job: Job, delivery: Delivery) -> None:
+        self.loop = get_running_loop()
+        self.name = job.name
+        self.limit = job.options.limit
+        self.failures = Failures(job)
+        self.read = 0
+        self.finished = 0
+        self.exhausted = False
+        self.stopped = False  # no further call starts, and those that run have been cancelled
+        self.running: dict[Future[Any], Call] = {}
+        self.waiting: deque[Call] = deque()  # read, and not yet started
+        self.reader: Task[Any] | None = None  # waits for an async input, and is to be interrupted by a failure
+        self.interrupted = False
+        self._context = job.context
+        self._create = creator(self.loop, self.name)
+        self._make: Callable[..., Coroutine[Any, Any, Any]] = coroutine_of(job.function, job.operation)
+        self._fresh: list[Future[Any]] = []
+        self.pace: EagerPace | QueuedPace = EagerPace() if is_eager(self.loop) else QueuedPace(self.loop, self._fresh)
+        rate = job.options.rate
+        self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
+        self._pumping = False
+        self._put, self._ready = delivery.put, delivery.ready
+        self._takes_late = delivery.takes_late
+        self._looking = False
+        self._once: list[Future[Any]] = []
+        self._twice: list[Future[Any]] = []
+        self._waiters: list[Future[None]] = []
+        self._wake_at = 0
+        self._late: TimeoutError | None = None
+        self._timeout = job.options.timeout
+        self._total = job.total()
+        self._timer: TimerHandle | None = None
+        self._progress = job.progress
+        self._bar: TimerHandle | None = None
+        if self._progress is not None:
+            self._show(self._progress)
+        if job.deadline != inf:
+            remaining = job.deadline - pacing.clock.now()
+            if remaining > 0:
+                self._timer = self.loop.call_later(remaining, self._time_out)
+            else:
+                self._time_out()
+
+    # From inputs to calls
+
+    def begin(self, inputs: Inputs) -> None:
+        """Number the call for inputs that have just been read, and start it, or put it in line for as long as it has to wait.
+
+        Whether the loop has to turn first is for the caller to ask, before reading.
+        """
+        index = self.read
+        self.read = index + 1
+        try:
+            if len(self.running) < self.limit:
+                if not self.waiting and self.rate is None:
+                    self._start(index, inputs)
+                    return
+                self._pump_soon()
+            self.waiting.append((index, inputs))
+        finally:
+            del self, inputs  # see `_start`
+
+    def _start(self, index: int, inputs: Inputs) -> None:
+        """Start a call, in a task and a copy of the caller's context of its own.
+
+        What an eager start calls has this frame behind it, and all that led here: an exception that is kept keeps them. So all
+        of these let go of what they know before they end.
+        """
+        task: Future[Any] | None = None
+        try:
+            if not self._fresh:
+                self._look_soon()
+            task = self._create(self._make(*inputs), self._context.copy())
+            if task.done():
+                self._settle(task, index, inputs)
+            else:
+                self.running[task] = index, inputs
+                self._fresh.append(task)
+        except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
+            self._fail(index, inputs, error)
+        finally:
+            del self, task, inputs
+
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self.loop.call_soon(self._pump, context=self._context)
+
+    def _pump(self) -> None:
+        """Start the calls that wait, as many as `limit` and the time slice allow; the rest in a later turn of the loop."""
+        self._pumping = False
+        self.pace.open()
+        try:
+            while self.waiting and len(self.running) < self.limit and not self.stopped:
+                if self.pace.spent():
+                    self._pump_soon()
+                    break
+                if self.rate is not None and not self.rate.is_due(self._pump):
+                    break
+                index, inputs = self.waiting.popleft()
+                self._start(index, inputs)
+            self.pace.close()
+            if self.rate is not None and not self.waiting:
+                self.notify()  # `run_map` waits for its call to be started
+        finally:
+            del self  # see `_start`
+
+    # From calls to outcomes
+
+    def _look_soon(self) -> None:
+        self.pace.first()
+        if not self._looking:
+            self._looking = True
+            self.loop.call_soon(self._look, context=self._context)
+
+    def _look(self) -> None:
+        self._looking = False
+        once, twice = self._once, self._twice
+        self._once, self._twice = self._fresh[:], []
+        self._fresh.clear()
+        for task in twice:
+            if task.done():
+                self._done(task)
+            else:
+                task.add_done_callback(self._done, context=self._context)
+        for task in once:
+            if task.done():
+                self._done(task)
+            else:
+                self._twice.append(task)
+        if self._once or self._twice:
+            self._looking = True
+            self.loop.call_soon(self._look, context=self._context)
+
+    def _done(self, task: Future[Any]) -> None:
+        try:
+            index, inputs = self.running.pop(task)
+            self._settle(task, index, inputs)
+        except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the loop would only report it
+            self.give_up(error)
+            self.notify()
+        if self.waiting:
+            self._pump_soon()
+
+    def _settle(self, task: Future[Any], index: int, inputs: Inputs) -> None:
+        """A call has ended: this is its outcome."""
+        try:
+            value = task.result()
+        except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
+            self._fail(index, inputs, error)
+            return
+        self.finished += 1
+        if not self.stopped or self._takes_late:
+            self._put(index, inputs, value)
+        if self._waiters:
+            self._wake()
+
+    def _fail(self, index: int, inputs: Inputs, error: BaseException) -> None:
+        error = self.failures.seen(error)
+        if self.failures.catches(error):
+            self.finished += 1
+            self.failures.caught += 1
+            self._put(index, inputs, error)
+            self.loop.call_soon(self.failures.forget)  # when all tasks that have ended in this turn have been seen
+        elif not (self.stopped and isinstance(error, CancelledError)):  # else it was us who cancelled it
+            self.finished += 1
+            self.give_up(error, index, inputs)
+        self._wake()
+
+    def is_over(self) -> bool:
+        """Whether nothing is running and nothing will come."""
+        if self.stopped:
+            return not self.running and self.reader is None
+        return self.exhausted and self.finished == self.read
+
+    def outcome(self) -> BaseException | None:
+        """What the run has to raise, now that nothing is running any more."""
+        if self._late is not None:  # then nothing had failed before
+            self.failures.note_on(self._late)
+            return self._late
+        return self.failures.first() if self.failures else None
+
+    # The end
+
+    def give_up(self, error: BaseException, index: int | None = None, inputs: Inputs | None = None) -> None:
+        """Stop, for this reason: a call's, or, without inputs, the input's."""
+        self.failures.add(index, inputs, error)
+        self.stop()
+
+    def stop(self) -> None:
+        """No further call starts; running ones are cancelled, once: a second time would interrupt their clean-up."""
+        if self.stopped:
+            return
+        self.stopped = True
+        self.waiting.clear()
+        for timer in (self._timer, self._bar):
+            if timer is not None:
+                timer.cancel()
+        if self.rate is not None:
+            self.rate.leave()
+        self._cancel()
+        if self.reader is not None and not self.interrupted:
+            self.interrupted = self.reader.cancel()
+        self.notify()
+
+    def abandon(self) -> None:
+        """As `stop`, where nobody is left to see how it ends."""
+        self.stop()
+        self.close_bar()
+
+    async def drain(self, cancelled: CancelledError | None = None) -> CancelledError | None:
+        """Wait for cancelled calls, however long they take. If this task is cancelled meanwhile, pass that on and return it."""
+        while self.running or self.reader is not None:
+            try:
+                await self.wait(0)
+            except CancelledError as again:
+                cancelled = again
+                self._cancel()
+        return cancelled
+
+    def is_mine(self) -> bool:
+        """Whether the current task is one of the calls, or reads their inputs."""
+        task = current_task()
+        return task in self.running or task is self.reader
+
+    def _cancel(self) -> None:
+        for task in list(self.running):
+            task.cancel()
+
+    def _time_out(self) -> None:
+        if not self.stopped and not self.is_over() and self.finished != self._total:
+            self._late = timed_out(self.name, self._timeout, self.finished, self.read, self._total)
+            self.stop()
+
+    # Waiting
+
+    async def wait(self, running: int) -> None:
+        """Wait until at most so many calls are running, a result is ready, or the run is stopped. May return before."""
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        self._wake_at = running
+        self.pace.close()
+        try:
+            await waiter
+        finally:
+            self.pace.open()
+            if waiter in self._waiters:  # cancelled
+                self._waiters.remove(waiter)
+
+    async def turn(self) -> None:
+        """Let the loop turn once."""
+        self.pace.close()
+        try:
+            await sleep(0)
+        finally:
+            self.pace.open()
+
+    def notify(self) -> None:
+        """Wake whoever waits."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _wake(self) -> None:
+        if len(self.running) <= self._wake_at or self._ready():
+            self.notify()
+
+    # The bar
+
+    def close_bar(self) -> Exception | None:
+        """The run has ended, in whatever way. What the bar raises is returned."""
+        return None if self._progress is None else self._progress.close(self.finished, self.failures.caught)
+
+    def _show(self, progress: Progress) -> None:
+        self._bar = self.loop.call_later(INTERVAL, self._look_again, progress, context=self._context)
+        progress.show(self.finished, self.failures.caught)
+
+    def _look_again(self, progress: Progress) -> None:
+        try:
+            self._show(progress)
+        except BaseException as error:  # noqa: BLE001  the bar's: the loop would only report it
+            self.give_up(error)
