@@ -158,7 +158,7 @@ class TaskRun:
             self._due.cancel()
         if self._place is None:
             pump = partial(self.loop.call_soon_threadsafe, self.pump, context=self._context)
-            self._place = rate.queue(pump, self.loop.is_closed)
+            self._place = rate.queue(pump, self.loop.is_running)
         delay = self._place.claim()
         if delay > 0:
             self._due = None if delay == inf else self.loop.call_later(delay, self.pump, context=self._context)
