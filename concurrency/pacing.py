@@ -1,19 +1,36 @@
-"""`Rate`: how often calls may start, shared by whoever starts them."""
+"""`Rate`: how often calls may start, shared by whoever starts them.
+
+Whoever is first in line takes the next start when that is due, and only then goes: so starts are evenly spaced and in turn.
+Everybody sleeps until its own time, counted by the places ahead, so nobody depends on being woken by anybody; a bell only
+brings forward whoever comes to the front before its time. A place whose owner has gone is dropped when it comes to the front.
+"""
 
 # `Rate` and `Place` are two halves of one thing.
 # pyright: reportPrivateUsage=false
 
-import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from threading import TIMEOUT_MAX, Condition, Lock, RLock
+from itertools import count
+from math import inf, isfinite
+from threading import Condition, Lock, RLock
 from time import monotonic
 from weakref import WeakSet
 
 from concurrency._brief import brief
+
+NAP = 1.0
+"""Seconds after which a thread that waits wakes up for a moment: Python only notes a signal that comes just before the thread
+falls asleep, and Ctrl-C would go unheard."""
+
+SLACK = 0.01
+"""Seconds by which a start may be late without delaying those after it: asyncio's timers round up to 1 ms, and a thread may
+wait 5 ms for the GIL. Whatever is later has been held up, and to make up for that would be a burst."""
+
+EARLY = 0.001
+"""Seconds of sleep that are not worth a bell: timers are no more exact."""
 
 
 class Clock:
@@ -23,32 +40,28 @@ class Clock:
         """Seconds, from a clock that never goes back."""
         return monotonic()
 
-    def acquire(self, bell: Lock, seconds: float) -> bool:
-        """Wait for a lock, at most so long; whether it was released."""
-        return bell.acquire(timeout=min(seconds, TIMEOUT_MAX))
+    def acquire(self, bell: Lock, seconds: float) -> None:
+        """Wait for a lock, at most so long. May return before."""
+        bell.acquire(timeout=min(seconds, NAP))
 
     def wait(self, condition: Condition, seconds: float) -> None:
-        """Wait for a condition, at most so long."""
-        condition.wait(min(seconds, TIMEOUT_MAX))
+        """Wait for a condition, at most so long. May return before."""
+        condition.wait(min(seconds, NAP))
 
 
 clock = Clock()
 """What every wait with an end in this package goes by, but for asyncio's: those go by their loop."""
-
-NAP = 1.0
-"""Seconds after which a thread that waits for ever wakes up for a moment: Python only notes a signal that comes just before the
-thread falls asleep, and Ctrl-C would go unheard."""
-
-SLACK = 0.01
-"""Seconds of delay that are made up for: asyncio's timers round up to 1 ms, and a thread may wait 5 ms for the GIL."""
 
 
 class Rate:
     """At most `calls` starts per `per` seconds, evenly spaced: the first at once, the next `per / calls` seconds later.
 
     Evenly means that there is no burst, neither at the beginning nor after an idle time, whereas over a long run no time is
-    lost. One `Rate` may be given to any number of maps, and waited for in plain code, in any threads and event loops of a
-    process: it stands for what the other side allows. Whoever came first starts first, and who gives up costs others nothing.
+    lost: no window of `length` seconds holds more than `calls / per * length + 1` starts. A start whose thread or event loop
+    wakes up late, by up to 10 ms, does not delay those after it.
+
+    One `Rate` may be given to any number of maps, and waited for in plain code, in any threads and event loops of a process: it
+    stands for what the other side allows. Whoever came first starts first, and who gives up costs others nothing.
 
     A copy that is pickled and sent to another process starts anew there: processes do not share a rate.
 
@@ -66,7 +79,7 @@ class Rate:
 
     """
 
-    __slots__ = ("__weakref__", "_behind", "_calls", "_interval", "_line", "_lock", "_next", "_per")
+    __slots__ = ("__weakref__", "_calls", "_interval", "_is_behind", "_line", "_lock", "_next", "_numbers", "_per")
 
     def __init__(self, calls: float, per: float = 1.0) -> None:
         self._calls = positive("calls", calls)
@@ -81,8 +94,10 @@ class Rate:
         bell.acquire()
 
         def ring() -> None:
-            with suppress(RuntimeError):  # rung already, and not heard yet
+            try:
                 bell.release()
+            except RuntimeError:  # rung already, and not heard yet
+                pass
 
         place = self.queue(ring)
         try:
@@ -102,32 +117,28 @@ class Rate:
             if not turn.done():
                 turn.set_result(None)
 
-        place = self.queue(partial(loop.call_soon_threadsafe, ring), loop.is_closed)
+        place = self.queue(partial(loop.call_soon_threadsafe, ring), loop.is_running)
         try:
             while (delay := place.claim()) > 0:
-                timer = None if delay == math.inf else loop.call_later(delay, ring)
+                timer = loop.call_later(delay, ring)
                 try:
                     await turn
                 finally:
-                    if timer is not None:
-                        timer.cancel()
+                    timer.cancel()
                 turn = loop.create_future()
         finally:
             place.leave()
 
-    def queue(self, ring: Callable[[], object], is_gone: Callable[[], bool] = bool) -> "Place":
-        """A place at the end of the line.
+    def queue(self, ring: Callable[[], object], is_there: Callable[[], bool] | None = None) -> "Place":
+        """A place in the line, which begins to count with its first `claim`.
 
         Args:
-            ring: called when the place has become the first, from whichever thread left the line, perhaps more than once.
-            is_gone: whether nobody is behind `ring` any more, since its event loop has been closed.
+            ring: called when `claim` should be called sooner than it has said, from any thread, perhaps in vain.
+            is_there: whether somebody is behind the place now. An event loop that does not run is not, and must not keep others
+                waiting: when it runs again, the place goes to the end of the line.
 
         """
-        place = Place(self, ring, is_gone)
-        with self._lock:
-            self._line.append(place)
-        self._call_first(place)
-        return place
+        return Place(self, ring, is_there)
 
     def __reduce__(self) -> tuple[type["Rate"], tuple[float, float]]:
         return Rate, (self._calls, self._per)
@@ -136,75 +147,93 @@ class Rate:
         return f"Rate({self._calls:g}, per={self._per:g})"
 
     def _reset(self) -> None:
-        # Re-entrant, since a place is also left by finalizers, which run wherever the garbage collector happens to.
-        self._lock = RLock()
-        self._next = -math.inf  # when the next start is due
-        self._behind = 0.0  # how long that was ago already when the last call started
+        self._lock = RLock()  # re-entrant, since finalizers and signal handlers come here wherever they happen to run
+        self._next = -inf  # when the next start is due
+        self._is_behind = False  # whether that was in the past already when the last call started
         self._line: deque[Place] = deque()
+        self._numbers = count()
 
-    def _call_first(self, newest: "Place | None" = None) -> None:
-        """Ring for the first in line, past those of closed event loops, of whom nobody would ever hear again."""
+    def _first(self) -> "Place | None":
+        """Who is first in line, past those who have gone. With the lock."""
+        while self._line:
+            first = self._line[0]
+            if first._is_there():
+                return first
+            self._line.popleft()._in_line = False
+        return None
+
+    def _call_first(self) -> None:
+        """Ring for the first in line, if it would sleep too long: those ahead of it have gone before their time, or late."""
         while True:
             with self._lock:
-                first = self._line[0] if self._line else None
-                if first is not None and first._is_gone():
-                    self._line.popleft()
-                    newest = None  # whoever is the first now has not heard of it
-                    continue
-            if first is None or newest is not None:
-                return
+                first = self._first()
+                if first is None or first._until <= self._next + EARLY:
+                    return
+                first._until = self._next
+            # Without the lock: a bell may take one of its own. If nobody hears it any more, another one is the first.
             try:
                 first._ring()
-            except RuntimeError:  # closed just now
+                return
+            except RuntimeError:  # the event loop has been closed just now
                 continue
-            return
 
 
 class Place:
-    """A place in the line for a `Rate`. Only the first in line looks at the clock, and when it goes it calls the next.
+    """A place in the line for a `Rate`. One who leaves has taken nothing."""
 
-    So nobody polls, and nobody holds a start that others could use: one who leaves has taken nothing.
-    """
+    __slots__ = ("_has_left", "_in_line", "_number", "_owner_is_there", "_rate", "_ring", "_until")
 
-    __slots__ = ("_has_waited", "_is_gone", "_rate", "_ring")
-
-    def __init__(self, rate: Rate, ring: Callable[[], object], is_gone: Callable[[], bool]) -> None:
+    def __init__(self, rate: Rate, ring: Callable[[], object], is_there: Callable[[], bool] | None) -> None:
         self._rate = rate
         self._ring = ring
-        self._is_gone = is_gone
-        self._has_waited = False
+        self._owner_is_there = is_there
+        self._in_line = False
+        self._has_left = False
+        self._number = 0
+        self._until = -inf  # when `claim` will be called, as far as it has said
 
     def claim(self) -> float:
         """Take the start if it is due and one's turn: 0. Else in how many seconds to ask again, if not called before."""
         rate = self._rate
         with rate._lock:
-            if rate._line[0] is not self:
-                self._has_waited = True
-                return math.inf
-            now = clock.now()
-            if now < rate._next:
-                self._has_waited = True
-                return rate._next - now
-            # The schedule goes on from when this start was due, not from now: the delays of late wake-ups would add up. But
-            # time in which nobody was there, or the process was held up, is gone: to make up for it would be a burst.
-            due = rate._next if self._has_waited else now - rate._behind
-            if now - due > max(rate._interval, SLACK):
-                due = now
-            rate._next = due + rate._interval
-            rate._behind = max(now - rate._next, 0.0)
-        self.leave()
-        return 0
+            delay = self._claim(rate, clock.now())
+        rate._call_first()
+        return delay
 
     def leave(self) -> None:
         """Give the place up. May be called again, and after the start has been taken."""
-        rate = self._rate
-        with rate._lock:
-            if self not in rate._line:
-                return
-            was_first = rate._line[0] is self
-            rate._line.remove(self)
-        if was_first:
-            rate._call_first()
+        self._has_left = True
+        # A coroutine that is collected is closed wherever the collector happens to run, under a lock perhaps that the bell of
+        # the next one takes too. That one is not called then: it wakes up by itself when its own time has come.
+        if self._in_line and not isinstance(sys.exception(), GeneratorExit):
+            self._rate._call_first()
+
+    def _claim(self, rate: Rate, now: float) -> float:
+        if not self._in_line:
+            self._number = next(rate._numbers)
+            self._in_line = True
+            rate._line.append(self)
+        first = rate._first() or self
+        late = now - rate._next
+        if first is not self or late < 0:
+            # Own time comes when those ahead have started in time. If the first is overdue, it will call the next when it goes;
+            # unless its event loop stops before, of which nobody is told: so the others look at it once in a while.
+            ahead = self._number - first._number
+            self._until = rate._next + ahead * rate._interval if late < 0 else now + ahead * max(rate._interval, NAP)
+            return self._until - now
+        # The schedule goes on from when this start was due, not from now, or the delays of late wake-ups would add up. This is
+        # for those who have waited, and who come right after a start that was late by more than the interval. Others come after
+        # an idle time, and that is gone.
+        has_waited = self._until > -inf
+        due = rate._next if late <= SLACK and (has_waited or rate._is_behind) else now
+        rate._next = due + rate._interval
+        rate._is_behind = rate._next < now
+        rate._line.popleft()
+        self._in_line = False
+        return 0.0
+
+    def _is_there(self) -> bool:
+        return not self._has_left and (self._owner_is_there is None or self._owner_is_there())
 
 
 def _after_fork() -> None:
@@ -224,7 +253,7 @@ def positive(name: str, value: float) -> float:
     if isinstance(value, bool):
         raise TypeError(rule)
     try:
-        number = float(value) if math.isfinite(value) else 0.0
+        number = float(value) if isfinite(value) else 0.0
     except TypeError:
         raise TypeError(rule) from None
     except (OverflowError, ValueError):  # an int beyond any float, a signaling NaN

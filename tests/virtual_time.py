@@ -3,7 +3,8 @@ fast the machine is."""
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from math import inf
@@ -25,6 +26,12 @@ EXACT = 1e-5
 SAFETY = 10
 """Real seconds after which a test gives up. No test waits so long unless it fails."""
 
+REAL = 0.0005
+"""Real seconds between two looks at a clock that another thread sets."""
+
+SWITCH = 0.001
+"""Seconds of a wait that is for threads to be switched rather than for a time."""
+
 Wake = Callable[[float], bool]
 """Waits for real, at most so many seconds; whether there is a reason to wake up."""
 
@@ -38,8 +45,8 @@ class VirtualClock(Clock):
     def now(self) -> float:
         return self.time
 
-    def acquire(self, bell: Lock, seconds: float) -> bool:
-        return self.sleep(seconds, lambda real: bell.acquire(timeout=real))
+    def acquire(self, bell: Lock, seconds: float) -> None:
+        self.sleep(seconds, lambda real: bell.acquire(timeout=real))
 
     def wait(self, condition: Condition, seconds: float) -> None:
         self.sleep(seconds, condition.wait)
@@ -62,6 +69,7 @@ class FastClock(VirtualClock):
 
     def sleep(self, seconds: float, wake: Wake) -> bool:
         self.time += TICK
+        moment = self.time + seconds + self.late
         if seconds > 0 and self.meanwhile:
             self.meanwhile.pop(0)()
         if wake(0):
@@ -70,7 +78,7 @@ class FastClock(VirtualClock):
             return False
         if seconds == inf:
             raise AssertionError("a deadlock: it waits for ever, and nobody is there to wake it")
-        self.time += seconds + self.late
+        self.time = max(self.time, moment)
         return False
 
 
@@ -79,35 +87,45 @@ class SteppedClock(VirtualClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed = Condition()
         self._moments: list[float] = []
 
     def sleep(self, seconds: float, wake: Wake) -> bool:
         if seconds == inf:
             return wake(SAFETY)
-        if seconds < 0.001:
-            return wake(0.0005)  # a wait for threads to be switched rather than for a time
         moment = self.time + seconds
-        with self._changed:
-            self._moments.append(moment)
-            self._changed.notify_all()
+        with self._registered(moment, seconds):
+            while not wake(REAL):
+                if self.time >= moment or seconds < SWITCH:
+                    return False
+            return True
+
+    def wait(self, condition: Condition, seconds: float) -> None:
+        # Once only: that it has been notified is lost, if that comes just when its time is up. Whoever waits looks for itself.
+        with self._registered(self.time + seconds, seconds):
+            condition.wait(REAL)
+
+    @contextmanager
+    def _registered(self, moment: float, seconds: float) -> Iterator[None]:
+        if seconds < SWITCH:
+            yield
+            return
+        self._moments.append(moment)
         try:
-            while self.time < moment:
-                if wake(0.0005):
-                    return True
-            return False
+            yield
         finally:
-            with self._changed:
-                self._moments.remove(moment)
+            self._moments.remove(moment)
 
-    def step(self) -> None:
-        """Go to the next moment that somebody waits for, as soon as somebody does."""
-        with self._changed:
-            assert self._changed.wait_for(self._next, SAFETY), "nobody waits for any time"
-            self.time = min(self._next()) + TICK
+    def step(self, to: float | None = None, sleepers: Callable[[], int] = int) -> None:
+        """Go to this moment, or to the next one, as soon as somebody waits for it.
 
-    def _next(self) -> list[float]:
-        return [moment for moment in self._moments if moment > self.time]
+        Of several threads, all have to be asleep: one that has just found out how long to sleep would begin too late.
+        """
+        next_moment = until(lambda: self._next_moment(to) if len(self._moments) >= sleepers() else None)
+        self.time = next_moment + TICK
+
+    def _next_moment(self, to: float | None) -> float | None:
+        moments = [moment for moment in self._moments if moment > self.time and (to is None or abs(moment - to) < EXACT)]
+        return min(moments, default=None)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -143,19 +161,20 @@ def run_virtually(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], T | None]) -> T:
     """Wait, for real, for what other threads do."""
     end = monotonic() + SAFETY
-    while not condition():
+    while not (outcome := condition()):
         assert monotonic() < end, "it has not happened"
         sleep(0.0002)
+    return outcome
 
 
-def check_spacing(times: list[float], interval: float) -> None:
-    """No window of any length holds more starts than `length / interval + 1`: true of all pairs if of all neighbours' sums."""
+def check_spacing(times: list[float], interval: float, slack: float = 0.0) -> None:
+    """No window of any length holds more starts than `(length + slack) / interval + 1`."""
     times = sorted(times)
     assert all(
-        later - earlier >= count * interval - EXACT
+        later - earlier >= count * interval - slack - EXACT
         for count in range(1, len(times))
         for earlier, later in zip(times, times[count:], strict=False)
     ), f"too close: {min(after - before for before, after in pairwise(times))} s, instead of {interval} s"
