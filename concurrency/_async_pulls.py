@@ -102,7 +102,7 @@ class AsyncPull:
     def abandon(self) -> None:
         """As `close`, without waiting: for the garbage collector, which may run in any thread."""
         run = self._run
-        if run is not None and not run.stopped:
+        if run is not None:
             try:
                 run.loop.call_soon_threadsafe(run.abandon)
             except RuntimeError:  # the loop is closed, and its tasks are gone with it
@@ -112,6 +112,7 @@ class AsyncPull:
         self._job = None
         try:
             self._run = run = TaskRun(job, delivery)
+            run.close_with_loop()
         except BaseException as error:
             self._error, self._traceback = error, traceback_of(error)
             raise

@@ -91,7 +91,7 @@ class RatePace:
             self._timer.cancel()
         if self._place is None:
             ring = partial(self._loop.call_soon_threadsafe, retry, context=self._context)
-            self._place = self._rate.queue(ring, self._loop.is_closed)
+            self._place = self._rate.queue(ring, self._loop.is_running)
         delay = self._place.claim()
         if delay > 0:
             self._timer = None if delay == inf else self._loop.call_later(delay, retry, context=self._context)

@@ -6,7 +6,8 @@ loop and runs in its thread, so there is nothing to lock.
 
 from asyncio import CancelledError, Future, Task, TimerHandle, current_task, get_running_loop, sleep
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -59,6 +60,7 @@ class TaskRun:
         self._timer: TimerHandle | None = None
         self._progress = job.progress
         self._bar: TimerHandle | None = None
+        self._loop_end: AsyncGenerator[None, None] | None = None
         if self._progress is not None:
             self._show(self._progress)
         if job.deadline != inf:
@@ -295,8 +297,28 @@ class TaskRun:
 
     # The bar
 
+    def close_with_loop(self) -> None:
+        """Have the bar closed when the loop ends before the run does, after Ctrl-C for one, wherever the consumer is then."""
+        if self._progress is not None:
+            self._loop_end = self._until_loop_ends()
+            with suppress(StopIteration):  # it has yielded
+                anext(self._loop_end).send(None)
+
+    async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
+        """A loop that ends closes the async generators that were begun in it, and tells nobody else."""
+        try:
+            yield
+        finally:
+            if self._loop_end is not None:  # else it is `close_bar` that closes it
+                self._loop_end = None
+                self.abandon()
+
     def close_bar(self) -> Exception | None:
         """The run has ended, in whatever way. What the bar raises is returned."""
+        loop_end, self._loop_end = self._loop_end, None
+        if loop_end is not None:
+            with suppress(StopIteration):  # it has ended
+                loop_end.aclose().send(None)
         return None if self._progress is None else self._progress.close(self.finished, self.failures.caught)
 
     def _show(self, progress: Progress) -> None:

@@ -400,20 +400,8 @@ def test_it_closes_at_ctrl_c_in_threads(operation: str, kind: Callable[[Any], An
     gate.set()
 
 
-_left_to_its_finalizer = pytest.mark.xfail(
-    reason="a stream that is open when Ctrl-C ends its loop leaves its bar to the bar's finalizer"
-)
-
-
-@pytest.mark.parametrize(
-    ("operation", "how"),
-    [
-        *((operation, "cancel") for operation in ASYNC),
-        ("a_map", "ctrl-c"),
-        pytest.param("a_stream", "ctrl-c", marks=_left_to_its_finalizer),
-        pytest.param("a_as_completed", "ctrl-c", marks=_left_to_its_finalizer),
-    ],
-)
+@pytest.mark.parametrize("operation", ASYNC)
+@pytest.mark.parametrize("how", ["cancel", "ctrl-c"])
 def test_it_closes_when_asyncio_is_interrupted(operation: str, how: str) -> None:
     bars, clock = Bars(), FastClock()
 
@@ -471,6 +459,55 @@ def test_it_closes_when_an_async_stream_is_left(operation: str, leave: str) -> N
             del stream
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+        assert bars.one.closed == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+@pytest.mark.parametrize("ready", [True, False], ids=["in the loop body", "in anext"])
+def test_it_closes_with_the_loop_though_its_stream_is_kept(operation: str, ready: bool) -> None:
+    """As the traceback of Ctrl-C keeps it, which is printed right after the bar."""
+    bars, kept = Bars(), list[Any]()
+
+    async def main() -> None:
+        kept.append(getattr(Concurrent, operation)(asyncio.sleep, [0, 0 if ready else 60], progress=bars))
+        await anext(kept[0])
+        if ready:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+        else:
+            asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
+            await anext(kept[0])
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert bars.one.closed == 1
+    kept.clear()
+    assert bars.one.closed == 1
+
+
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+def test_it_closes_when_an_async_stream_is_left_after_a_call_has_failed(operation: str) -> None:
+    bars, ended = Bars(), list[int]()
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def call(number: int) -> None:
+            if number:
+                await gate.wait()
+                ended.append(number)
+                raise LookupError
+
+        stream = getattr(Concurrent, operation)(call, range(2), progress=bars)
+        await anext(stream)
+        gate.set()
+        while not ended:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del stream
+        await asyncio.sleep(0)
         assert bars.one.closed == 1
 
     asyncio.run(main())
