@@ -592,7 +592,6 @@ def test_who_is_collected_rings_nobody(clock: FastClock) -> None:
     """The collector may have interrupted the very thread that holds the lock of the next one's bell."""
     rate = Rate(1)
     rate.wait()
-    waiting = rate.a_wait()
     lock = Lock()
 
     def ring() -> None:
@@ -600,14 +599,15 @@ def test_who_is_collected_rings_nobody(clock: FastClock) -> None:
         lock.release()
 
     async def main() -> None:
+        waiting = rate.a_wait()
         waiting.send(None)
+        behind = line_up(rate, ring)
+        with lock:
+            waiting.close()  # as the collector does
+        clock.time = 1
+        assert behind.claim() == 0
 
     run_virtually(clock, main())
-    behind = line_up(rate, ring)
-    with lock:
-        waiting.close()  # as the collector does
-    clock.time = 1
-    assert behind.claim() == 0
 
 
 def test_a_place_can_be_left_by_a_finalizer_wherever_it_runs(clock: FastClock) -> None:
