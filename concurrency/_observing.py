@@ -24,9 +24,11 @@ class Observer(Protocol):
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What a worker calls in place of `function`, with the index before the inputs."""
+        ...
 
     def a_calling(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The same on asyncio."""
+        ...
 
     def sent(self, index: int, inputs: tuple[Any, ...]) -> None:
         """A call has been handed to an executor."""

@@ -190,7 +190,7 @@ class _Reprs:
 
     def show(self, value: Any) -> Any:
         """The value itself, if it is small and cannot change; else its repr, made now, while it is what the call is given."""
-        kind = type(value)
+        kind: Any = type(value)
         if kind is str or kind is bytes:
             return value if len(value) <= LONGEST else Text(brief(value))
         if kind is int or kind is float or kind is bool or value is None:
@@ -198,7 +198,7 @@ class _Reprs:
         return self._repr(value)
 
     def _repr(self, value: Any) -> Text:
-        kind = type(value)
+        kind: Any = type(value)
         spent = self._slow.setdefault(id(kind), [0, 0.0])
         if spent[1] > PATIENCE and spent[1] > LONG * spent[0]:
             return Text(f"<{kind.__name__}>")

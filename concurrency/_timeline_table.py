@@ -1,7 +1,7 @@
 """The short table of a timeline: a row for each map. Its columns serve the terminal and the page."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from concurrency._map_stats import Stats, duration, headline, omission, stats_of, three_digits
 from concurrency._picture import Picture
@@ -11,7 +11,8 @@ ROWS = 20
 """Maps that are shown in a terminal, the longest first where there are more: about a screenful."""
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
     """A heading, what it means, and what stands below it."""
 
     heading: str
@@ -19,7 +20,7 @@ class Column(NamedTuple):
     cell: Callable[[Stats], str]
 
 
-COLUMNS: Sequence[Column] = (
+COLUMNS = (
     Column("map", "The function and the operation.", lambda stats: stats.name),
     Column("calls", "Calls that have begun.", lambda stats: f"{stats.calls:,}"),
     Column("failed", "Calls that failed the map.", lambda stats: _count(stats, Outcome.FAILURE)),

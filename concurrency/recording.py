@@ -25,8 +25,8 @@ def timeline(path: "str | os.PathLike[str] | None" = None, *, keep: int = KEEP) 
     starts, and in mapped calls, so nested maps are recorded too. Nothing has to be changed where they are called. With a `path`
     the timeline is saved there at the end of the block, also when that raises.
 
-    A call costs half a microsecond more, and the `repr` of its input, if that is neither a number nor a string. The repr is made
-    right before the call. A type whose repr takes long is soon shown by its name alone.
+    A call costs half a microsecond more, and the `repr` of an input that is neither number nor string. It is made right before
+    the call. A type whose repr takes long is soon shown by its name alone.
 
     - `path`: a file ending in `.html`, a page that needs nothing else, or in `.json`, Chrome trace events for Perfetto and
       `chrome://tracing`. Its directory has to exist.

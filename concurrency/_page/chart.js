@@ -196,7 +196,7 @@ function drawStrip(pen, section) {
   levels.forEach((level, pixel) => { if (level) pen.fillRect(GUTTER + pixel, y(level) - 0.75, 1.02, 1.5); });
   if (section.allowed && !offScale) {
     pen.fillStyle = colours.text;
-    levelsByPixel(section.limits).forEach((level, pixel) => { if (level && pixel % 6 < 4) pen.fillRect(GUTTER + pixel, y(level) - 1, 1, 1.25); });
+    levelsByPixel(section.limits).forEach((level, pixel) => { if (level && pixel % 6 < 4) pen.fillRect(GUTTER + pixel, Math.round(y(level)) - 1, 1, 1); });
   }
   const words = `most at once: ${section.peak.toLocaleString("en")}` + (section.allowed ? `, limit: ${section.allowed.toLocaleString("en")}` : ", no limit");
   pen.textAlign = "right";
