@@ -153,7 +153,7 @@ def test_the_strip_shows_calls_in_flight_against_the_limit(show: Open) -> None:
             y = top + bottom - most * (level - 0.5) / 4
             assert (_colour(page, x, y) == colours["flight"]) is (level <= running), (second, level)
     x, _ = _point(page, 6, 0)
-    limit = {_colour(page, x + away, top + bottom - most - 0.5) for away in range(6)}
+    limit = {_colour(page, x + away, top + bottom - most - 1) for away in range(6)}
     assert colours["text"] in limit, "no line for the limit"
 
 
