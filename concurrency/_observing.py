@@ -20,7 +20,7 @@ class Observer(Protocol):
     """Watches the calls of one map. Nothing here raises, waits, or keeps an input."""
 
     def read(self, index: int) -> None:
-        """The input of this call has been read. Not told of a sequence, which is there as a whole from the beginning."""
+        """The input of this call has been read, and the call has to wait. Not told of a sequence, which waits as a whole."""
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What a worker calls in place of `function`, with the index before the inputs."""

@@ -52,25 +52,25 @@ class Picture(NamedTuple):
     keep: int
 
 
+_OUTCOMES = list(Outcome)
+
+
 def picture_of(recorder: Recorder) -> Picture:
     """What has been recorded so far. Other threads may go on recording."""
     watches, _ = recorder.snapshot()
-    running = [(watch, begun) for watch in watches for begun in watch.running.copy().values()]
+    running = [(number, begun) for number, watch in watches.items() for begun in watch.running.copy().values()]
     watches, ended = recorder.snapshot()  # after what runs: a call that ends in between is there twice rather than not at all
     now, origin = perf_counter(), recorder.origin
     calls: dict[int, dict[int, Call]] = defaultdict(dict)
-    known = {id(watch): watch for watch in watches}
-    for watch, begun in running:
-        calls[id(watch)][begun[0]] = _call(begun, now, Outcome.RUNNING, origin)
-        known[id(watch)] = watch
-    for _, watch, begun, end, outcome in ended:
-        calls[id(watch)][begun[0]] = _call(begun, end, outcome, origin)
-        known[id(watch)] = watch
-    dropped = max(number for number, *_ in ended) + 1 - len(ended) if ended else 0
+    for number, begun in running:
+        calls[number][begun[0]] = _call(begun, now, Outcome.RUNNING, origin)
+    for _, number, begun, end, outcome in ended:
+        calls[number][begun[0]] = _call(begun, end, _OUTCOMES[outcome], origin)
+    dropped = max(record[0] for record in ended) + 1 - len(ended) if ended else 0
     maps = [
-        _map(watch, calls[id(watch)].values(), origin)
-        for watch in sorted(known.values(), key=lambda watch: watch.begun)
-        if calls[id(watch)] or not dropped  # else there may have been some
+        _map(watch, calls[number].values(), origin)
+        for number, watch in sorted(watches.items())
+        if calls[number] or not dropped  # else there may have been some
     ]
     length = max((call.end for each in maps for call in each.calls), default=0.0)
     return Picture(recorder.began_at, length, maps, _sections(maps), dropped, recorder.keep)

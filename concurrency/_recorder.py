@@ -1,10 +1,10 @@
 """What a timeline keeps of each call, and how it comes by it: clocks around the call, and one tuple at its end."""
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from enum import Enum
-from itertools import count
-from threading import get_ident
+from itertools import count, repeat
+from threading import Lock, get_ident
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,8 +46,15 @@ class Begun(NamedTuple):
     shown: Any  # the input, if it is small and cannot change; else its repr, as a `Text`
 
 
-Ended = tuple[int, "Watch", Begun | tuple[int, float, float, object, Any], float, Outcome]
-"""The number of the record, its map, the call, when it ended and how."""
+Ended = tuple[int, int, tuple[int, float, float, object, Any], float, int]
+"""The number of the record, that of its map, a `Begun`, when the call has ended, and the place of its `Outcome`.
+
+Nothing but numbers and strings, so the garbage collector soon leaves it alone: to go through a hundred thousand of them again
+and again would cost more than all the rest.
+"""
+
+_OUTCOMES = list(Outcome)
+_RESULT = _OUTCOMES.index(Outcome.RESULT)
 
 
 class Text(str):
@@ -64,21 +71,29 @@ class Recorder:
         self.is_open = False
         self.origin = perf_counter()
         self.began_at = time()
-        self._numbers = count()
-        self._ended: deque[Ended] = deque(maxlen=keep)
-        self._maps: deque[Watch] = deque(maxlen=keep)
+        self.numbers = count()
+        self.ended: deque[Ended] = deque(maxlen=keep)
+        self._maps: dict[int, Watch] = {}
+        self._lock = Lock()
 
-    def snapshot(self) -> "tuple[list[Watch], list[Ended]]":
-        """Everything so far. `copy` of a deque is one step, whereas to iterate over it is not."""
-        return list(self._maps.copy()), list(self._ended.copy())
+    def snapshot(self) -> "tuple[dict[int, Watch], list[Ended]]":
+        """The maps by their numbers, and the calls so far. To `copy` is one step, whereas to iterate is not."""
+        return self._maps.copy(), list(self.ended.copy())
 
     def add_map(self, watch: "Watch") -> None:
         """A map begins."""
-        self._maps.append(watch)
+        with self._lock:
+            self._maps[watch.number] = watch
+            if len(self._maps) > 2 * self.keep:
+                self._forget_maps()
 
-    def add(self, watch: "Watch", begun: Any, end: float, outcome: Outcome) -> None:
-        """A call has ended."""
-        self._ended.append((next(self._numbers), watch, begun, end, outcome))
+    def _forget_maps(self) -> None:
+        """Those of which nothing is kept and nothing is running, but for the newest."""
+        kept = {record[1] for record in self.ended.copy()}
+        newest = [*self._maps][-self.keep :]
+        kept.update(newest, (number for number, watch in self._maps.items() if watch.running))
+        for number in self._maps.keys() - kept:
+            del self._maps[number]
 
 
 class Watch(Observer):
@@ -86,6 +101,7 @@ class Watch(Observer):
 
     def __init__(self, job: "Job", recorders: Sequence[Recorder]) -> None:
         options = job.options
+        self.number = next(_maps)
         self.name = job.name
         self.kind = "asyncio" if job.operation.is_async else "threads" if options.executor is None else "executor"
         self.limit = None if options.limit == UNBOUNDED else options.limit
@@ -103,52 +119,50 @@ class Watch(Observer):
         self._ready[index] = perf_counter()
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        running, ready, since, show, end = self.running, self._ready, self.begun, self._reprs.show, self._end
-        add = self._recorders[0].add if len(self._recorders) == 1 else self._add
-        now, me, result = perf_counter, get_ident, Outcome.RESULT
+        worker = get_ident()
+        running, ready, since, show, fail, now, this = self._tools()
+        append, numbers = self._sink()
 
         def observed(index: int, *inputs: Any) -> Any:
             try:
                 shown = inputs[0] if len(inputs) == 1 else inputs
                 if type(shown) is not int:
                     shown = show(shown)
-                begun: Any = (index, ready.pop(index, since), now(), me(), shown)
+                begun: Any = (index, ready.pop(index, since), now(), worker, shown)
                 running[index] = begun
                 value = function(*inputs)
-                add(self, begun, now(), result)
+                append((next(numbers), this, begun, now(), _RESULT))
                 del running[index]
                 return value
             except BaseException as error:
-                end(index, error)
-                raise
-            finally:
-                shown = begun = value = None
+                fail(index, error)
+                shown = begun = None
                 del inputs  # the frame of a call that fails holds this one
+                raise
 
         return observed
 
     def a_calling(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
-        running, ready, since, show, end = self.running, self._ready, self.begun, self._reprs.show, self._end
-        add = self._recorders[0].add if len(self._recorders) == 1 else self._add
-        now, result = perf_counter, Outcome.RESULT
+        running, ready, _, show, fail, now, this = self._tools()
+        append, numbers = self._sink()
 
         async def observed(index: int, *inputs: Any) -> Any:
             try:
                 shown = inputs[0] if len(inputs) == 1 else inputs
                 if type(shown) is not int:
                     shown = show(shown)
-                begun: Any = (index, ready.pop(index, since), now(), None, shown)
+                start = now()
+                begun: Any = (index, ready.pop(index, start) if ready else start, start, None, shown)
                 running[index] = begun
                 value = await function(*inputs)
-                add(self, begun, now(), result)
+                append((next(numbers), this, begun, now(), _RESULT))
                 del running[index]
                 return value
             except BaseException as error:
-                end(index, error)
+                fail(index, error)
+                shown = begun = None
+                del inputs  # as above
                 raise
-            finally:
-                shown = begun = value = None
-                del inputs
 
         return observed
 
@@ -157,22 +171,36 @@ class Watch(Observer):
         self.running[index] = (index, self._ready.pop(index, self.begun), perf_counter(), None, shown)
 
     def returned(self, index: int, error: BaseException | None, span: Span | None) -> None:
-        now = perf_counter()
         begun = self.running.get(index)
         if begun is None:
             return
-        if span is not None:
-            self.running[index] = Begun(*begun)._replace(start=span.start, worker=span.worker)
-        self._end(index, error, now if span is None else span.end)
+        if span is None:
+            self._end(index, error, perf_counter())
+        else:
+            self.running[index] = tuple(Begun(*begun)._replace(start=span.start, worker=span.worker))
+            self._end(index, error, span.end)
 
-    def _add(self, watch: "Watch", begun: Any, end: float, outcome: Outcome) -> None:
+    def _tools(self) -> Any:
+        """What is needed for each call, to be held in local names."""
+        return self.running, self._ready, self.begun, self._reprs.show, self._fail, perf_counter, self.number
+
+    def _sink(self) -> tuple[Callable[[Ended], object], Iterator[int]]:
+        """What takes the record of a call that has ended, and what numbers it."""
+        if len(self._recorders) == 1:
+            return self._recorders[0].ended.append, self._recorders[0].numbers
+        return self._append_to_all, repeat(0)
+
+    def _append_to_all(self, record: Ended) -> None:
         for recorder in self._recorders:
-            recorder.add(watch, begun, end, outcome)
+            recorder.ended.append((next(recorder.numbers), *record[1:]))
 
-    def _end(self, index: int, error: BaseException | None, end: float | None = None) -> None:
+    def _fail(self, index: int, error: BaseException) -> None:
+        self._end(index, error, perf_counter())
+
+    def _end(self, index: int, error: BaseException | None, end: float) -> None:
         begun = self.running.pop(index, None)
         if begun is not None:
-            self._add(self, begun, perf_counter() if end is None else end, self._outcome(error))
+            self._append_to_all((0, self.number, begun, end, _OUTCOMES.index(self._outcome(error))))
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
@@ -180,6 +208,10 @@ class Watch(Observer):
         if self.kind == "asyncio" and _is_cancellation(error):
             return Outcome.CANCELLED
         return Outcome.CAUGHT if is_caught(as_outcome(error), self._catch) else Outcome.FAILURE
+
+
+_maps = count()
+"""Numbers the maps of all timelines."""
 
 
 class _Reprs:

@@ -50,7 +50,8 @@ class HandMap:
         if end is None:
             self.watch.running[index] = begun
         else:
-            self._hand._recorder.add(self.watch, begun, end, outcome)
+            recorder = self._hand._recorder
+            recorder.ended.append((next(recorder.numbers), self.watch.number, begun, end, list(Outcome).index(outcome)))
 
     def calls(self, spans: Sequence[tuple[float, float]], worker: object = None) -> None:
         """A call for each start and end."""
