@@ -76,6 +76,7 @@ class _ExecutorRun(Run):
         self.sent = job.sent
         self.catch = options.catch if self.size > 1 else ()  # a task of one call ends with it in any case
         self.executor_id = id(executor)
+        self.is_timed = job.observer is not None
 
     # With the lock.
 
@@ -140,6 +141,8 @@ class _ExecutorRun(Run):
         me = get_ident()
         self._submitters.add(me)
         try:
+            if self.observer is not None:
+                self.observer.sent(chunk.start, chunk.rows())
             future = self._executor.submit(LocalTask(self, self._name), *chunk.columns())
         except Exception as error:  # noqa: BLE001  it is shut down, broken, or cannot send this: whatever it says
             refuse(self, chunk, error)

@@ -1,6 +1,6 @@
 """The seam between the drivers and whoever watches them. What a watcher makes of what it is told is no driver's business."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -8,12 +8,11 @@ if TYPE_CHECKING:
     from concurrency._calls import Job
 
 
-class Span(NamedTuple):
-    """From when to when a call has run, by `time.perf_counter` of where it ran, and in which worker, if that is known."""
+class Times(NamedTuple):
+    """When the calls of an executor's task have run, by `time.perf_counter` of where they ran, and what ran them."""
 
-    start: float
-    end: float
-    worker: object = None
+    worker: int | str  # a thread of this process, or what another process is called
+    spans: list[tuple[float, float]]
 
 
 class Observer(Protocol):
@@ -30,11 +29,14 @@ class Observer(Protocol):
         """The same on asyncio."""
         ...
 
-    def sent(self, index: int, inputs: tuple[Any, ...]) -> None:
-        """A call has been handed to an executor."""
+    def sent(self, start: int, rows: Sequence[tuple[Any, ...]]) -> None:
+        """A task is about to be handed to an executor: the calls from the one at `start` on, each with its arguments."""
 
-    def returned(self, index: int, error: BaseException | None, span: Span | None) -> None:
-        """It has come back from there: when it ran, if the executor's worker has been able to tell."""
+    def returned(self, start: int, outcomes: Sequence[BaseException | None], times: Times | None) -> None:
+        """That task has ended: what its calls have raised, as far as it got, and when they ran, if it has been told."""
+
+    def lost(self, start: int) -> None:
+        """That task has not been run, or not to its end."""
 
 
 watching: ContextVar["Callable[[Job], Observer | None] | None"] = ContextVar("concurrency_watching", default=None)

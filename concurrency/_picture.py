@@ -133,8 +133,8 @@ class _Lanes:
 
     def _label(self, worker: object) -> str:
         number = len(self.labels) + 1
-        if self._kind == "threads":
+        if isinstance(worker, str):
+            return worker
+        if worker is not None:
             return f"thread {number}"
-        if self._kind == "asyncio":
-            return f"slot {number}"
-        return f"executor {number}" if worker is None else f"{worker}"
+        return f"{'slot' if self._kind == 'asyncio' else 'executor'} {number}"

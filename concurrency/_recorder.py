@@ -9,7 +9,7 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurrency._brief import brief
-from concurrency._observing import Observer, Span
+from concurrency._observing import Observer, Times
 from concurrency._options import UNBOUNDED
 from concurrency._outcomes import as_outcome, is_caught
 
@@ -109,6 +109,7 @@ class Watch(Observer):
         self.begun = perf_counter()
         self.running: dict[int, Any] = {}
         self._ready: dict[int, float] = {}
+        self._sent: dict[int, int] = {}  # by the first call of a task, how many there are
         self._catch = options.catch
         self._reprs = _Reprs()
         self._recorders = recorders
@@ -166,19 +167,28 @@ class Watch(Observer):
 
         return observed
 
-    def sent(self, index: int, inputs: tuple[Any, ...]) -> None:
-        shown = self._reprs.show(inputs[0] if len(inputs) == 1 else inputs)
-        self.running[index] = (index, self._ready.pop(index, self.begun), perf_counter(), None, shown)
+    def sent(self, start: int, rows: Sequence[tuple[Any, ...]]) -> None:
+        now = perf_counter()
+        for number, inputs in enumerate(rows, start):
+            shown = self._reprs.show(inputs[0] if len(inputs) == 1 else inputs)
+            self.running[number] = (number, self._ready.pop(number, now), now, None, shown)
+        self._sent[start] = len(rows)
 
-    def returned(self, index: int, error: BaseException | None, span: Span | None) -> None:
-        begun = self.running.get(index)
-        if begun is None:
+    def returned(self, start: int, outcomes: Sequence[BaseException | None], times: Times | None) -> None:
+        now = perf_counter()
+        calls = [self.running.pop(number) for number in range(start, start + self._sent.pop(start, 0))]
+        if not calls:
             return
-        if span is None:
-            self._end(index, error, perf_counter())
-        else:
-            self.running[index] = tuple(Begun(*begun)._replace(start=span.start, worker=span.worker))
-            self._end(index, error, span.end)
+        worker, spans = (None, []) if times is None else (times.worker, _by_our_clock(times.spans, calls[0][2], now))
+        for place, (begun, error) in enumerate(zip(calls, outcomes, strict=False)):
+            number, ready, sent, _, shown = begun
+            since, until = spans[place] if place < len(spans) else (sent, now)
+            self._keep((number, ready, since, worker, shown), until, self._outcome(error))
+
+    def lost(self, start: int) -> None:
+        now = perf_counter()
+        for number in range(start, start + self._sent.pop(start, 0)):
+            self._keep(self.running.pop(number), now, Outcome.FAILURE)
 
     def _tools(self) -> Any:
         """What is needed for each call, to be held in local names."""
@@ -195,12 +205,12 @@ class Watch(Observer):
             recorder.ended.append((next(recorder.numbers), *record[1:]))
 
     def _fail(self, index: int, error: BaseException) -> None:
-        self._end(index, error, perf_counter())
-
-    def _end(self, index: int, error: BaseException | None, end: float) -> None:
         begun = self.running.pop(index, None)
-        if begun is not None:
-            self._append_to_all((0, self.number, begun, end, _OUTCOMES.index(self._outcome(error))))
+        if begun is not None:  # else it was a repr that failed
+            self._keep(begun, perf_counter(), self._outcome(error))
+
+    def _keep(self, begun: Any, end: float, outcome: Outcome) -> None:
+        self._append_to_all((0, self.number, begun, end, _OUTCOMES.index(outcome)))
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
@@ -244,6 +254,17 @@ class _Reprs:
 def text_of(shown: Any) -> str:
     """What is shown of an input."""
     return str(shown) if type(shown) is Text else brief(shown)
+
+
+def _by_our_clock(spans: Sequence[tuple[float, float]], sent: float, now: float) -> Sequence[tuple[float, float]]:
+    """What a worker says of its calls, if it can be: all that it ran lies between sending and now.
+
+    Processes of one machine share a clock. Of another machine what lasted how long is known: the last call ended just now.
+    """
+    if not spans or (sent <= spans[0][0] and spans[-1][1] <= now):
+        return spans
+    ahead = spans[-1][1] - now
+    return [(start - ahead, end - ahead) for start, end in spans]
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ class Run:
         self.function = job.function
         self.context = job.context
         self.operation = job.operation
+        self.observer = job.observer
         self.delivery = delivery
         self.failures = Failures(job)
         self.lock = Lock()
@@ -258,6 +259,8 @@ class Pull:
             run.lock.acquire()
             self._reading = False
         try:
+            if inputs is not None and run.observer is not None:
+                run.observer.read(run.read)
             if error is not None:
                 run.give_up(error, index=run.read)
             elif inputs is None:
