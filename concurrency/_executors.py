@@ -207,7 +207,10 @@ class _ExecutorPull(Pull):
     def _inputs(self, job: Job) -> Iterator[Inputs]:
         first, *others = job.iterables
         source = job.inputs() if others else iter(first)
-        return _chunks(self._run, source) if isinstance(self._run, _ExecutorRun) else source
+        if not isinstance(self._run, _ExecutorRun):
+            return source
+        chunks = _chunks(self._run, source)
+        return chunks if job.observer is None or self._run.size > 1 else job.observer.reading(chunks)
 
     def _may_read(self, run: Run) -> bool:
         if not isinstance(run, _ExecutorRun) or not super()._may_read(run):

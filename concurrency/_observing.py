@@ -1,6 +1,6 @@
 """The seam between the drivers and whoever watches them. What a watcher makes of what it is told is no driver's business."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -18,8 +18,12 @@ class Times(NamedTuple):
 class Observer(Protocol):
     """Watches the calls of one map. Nothing here raises, waits, or keeps an input."""
 
-    def read(self, index: int) -> None:
-        """The input of this call has been read, and the call has to wait. Not told of a sequence, which waits as a whole."""
+    def reading(self, inputs: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The same inputs, for calls that may have to wait after theirs has been read. Not for a sequence."""
+        ...
+
+    def waits(self, index: int) -> None:
+        """The input of this call has been read, but it cannot start yet. For drivers whose calls mostly start at once."""
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What a worker calls in place of `function`, with the index before the inputs."""

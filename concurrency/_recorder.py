@@ -116,8 +116,15 @@ class Watch(Observer):
         for recorder in recorders:
             recorder.add_map(self)
 
-    def read(self, index: int) -> None:
+    def reading(self, inputs: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        return map(self._read, inputs, count())
+
+    def waits(self, index: int) -> None:
         self._ready[index] = perf_counter()
+
+    def _read(self, inputs: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+        self._ready[index] = perf_counter()
+        return inputs
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         worker = get_ident()

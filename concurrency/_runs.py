@@ -236,7 +236,7 @@ class Pull:
         )
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
-        return job.inputs()
+        return job.inputs() if job.observer is None else job.observer.reading(job.inputs())
 
     def _ended(self, run: Run) -> bool:
         return not run.running() if run.stopped else self._exhausted and run.finished == run.read and self._held is None
@@ -259,8 +259,6 @@ class Pull:
             run.lock.acquire()
             self._reading = False
         try:
-            if inputs is not None and run.observer is not None:
-                run.observer.read(run.read)
             if error is not None:
                 run.give_up(error, index=run.read)
             elif inputs is None:

@@ -88,7 +88,7 @@ class TaskRun:
                     return
                 self._pump_soon()
             if self._observer is not None:
-                self._observer.read(index)
+                self._observer.waits(index)
             self.waiting.append((index, inputs))
         finally:
             del self, inputs  # see `_start`
