@@ -74,7 +74,8 @@ def omission(picture: Picture) -> str:
     """What the timeline does not show, if anything."""
     if not picture.dropped:
         return ""
-    return f"The oldest {picture.dropped:,} calls are not shown: keep={picture.keep}. All numbers are of those that are."
+    what = "call is" if picture.dropped == 1 else f"{picture.dropped:,} calls are"
+    return f"The oldest {what} not shown: keep={picture.keep}. All numbers are of those that are."
 
 
 def duration(seconds: float | None) -> str:

@@ -6,7 +6,8 @@ from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from concurrency._recorder import Begun, Outcome, Recorder, Watch, text_of
+from concurrency._recorder import Begun, Outcome, Recorder, Watch
+from concurrency._shown import text_of
 
 
 class Call(NamedTuple):

@@ -8,22 +8,13 @@ from threading import Lock, get_ident
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from concurrency._brief import brief
 from concurrency._observing import Observer, Times
 from concurrency._options import UNBOUNDED
 from concurrency._outcomes import as_outcome, is_caught
+from concurrency._shown import Reprs
 
 if TYPE_CHECKING:
     from concurrency._calls import Job
-
-LONGEST = 200
-"""Characters of a string that is kept as it is; of a longer one its short repr is."""
-
-PATIENCE = 0.05
-"""Seconds that the reprs of one type may take in a map, where they take long: from then on only the type is shown."""
-
-LONG = 0.0005
-"""Seconds: a repr that takes so long on average takes long. Thousands of calls a second would feel it."""
 
 
 class Outcome(Enum):
@@ -55,12 +46,6 @@ and again would cost more than all the rest.
 
 _OUTCOMES = list(Outcome)
 _RESULT = _OUTCOMES.index(Outcome.RESULT)
-
-
-class Text(str):
-    """A repr, to be told from an input that is a string."""
-
-    __slots__ = ()
 
 
 class Recorder:
@@ -111,7 +96,7 @@ class Watch(Observer):
         self._ready: dict[int, float] = {}
         self._sent: dict[int, int] = {}  # by the first call of a task, how many there are
         self._catch = options.catch
-        self._reprs = _Reprs()
+        self._reprs = Reprs()
         self._recorders = recorders
         for recorder in recorders:
             recorder.add_map(self)
@@ -186,7 +171,10 @@ class Watch(Observer):
         calls = [self.running.pop(number) for number in range(start, start + self._sent.pop(start, 0))]
         if not calls:
             return
-        worker, spans = (None, []) if times is None else (times.worker, _by_our_clock(times.spans, calls[0][2], now))
+        worker: int | str | None = None
+        spans: Sequence[tuple[float, float]] = ()
+        if times is not None:
+            worker, spans = times.worker, _by_our_clock(times.spans, calls[0][2], now)
         for place, (begun, error) in enumerate(zip(calls, outcomes, strict=False)):
             number, ready, sent, _, shown = begun
             since, until = spans[place] if place < len(spans) else (sent, now)
@@ -229,38 +217,6 @@ class Watch(Observer):
 
 _maps = count()
 """Numbers the maps of all timelines."""
-
-
-class _Reprs:
-    """What is shown of inputs: nothing that is large, that can change, or that was the user's object."""
-
-    def __init__(self) -> None:
-        self._slow: dict[int, list[float]] = {}  # by the `id` of a type: how many reprs, and how long they took in all
-
-    def show(self, value: Any) -> Any:
-        """The value itself, if it is small and cannot change; else its repr, made now, while it is what the call is given."""
-        kind: Any = type(value)
-        if kind is str or kind is bytes:
-            return value if len(value) <= LONGEST else Text(brief(value))
-        if kind is int or kind is float or kind is bool or value is None:
-            return value
-        return self._repr(value)
-
-    def _repr(self, value: Any) -> Text:
-        kind: Any = type(value)
-        spent = self._slow.setdefault(id(kind), [0, 0.0])
-        if spent[1] > PATIENCE and spent[1] > LONG * spent[0]:
-            return Text(f"<{kind.__name__}>")
-        start = perf_counter()
-        text = Text(brief(value))
-        spent[0] += 1
-        spent[1] += perf_counter() - start
-        return text
-
-
-def text_of(shown: Any) -> str:
-    """What is shown of an input."""
-    return str(shown) if type(shown) is Text else brief(shown)
 
 
 def _by_our_clock(spans: Sequence[tuple[float, float]], sent: float, now: float) -> Sequence[tuple[float, float]]:

@@ -49,6 +49,16 @@ class Timeline:
 
     It may be looked at and saved at any time, also within the block: calls that have not ended are shown as running. It may be
     entered again, and then goes on.
+
+    >>> from concurrency import Concurrent, timeline
+    >>> seen = timeline(keep=2)
+    >>> with seen:
+    ...     Concurrent.map(str.upper, "abc", limit=1)
+    ['A', 'B', 'C']
+    >>> print(seen)  # doctest: +ELLIPSIS
+    Timeline: 2 calls in ...
+    The oldest call is not shown: keep=2. All numbers are of those that are.
+    map        calls  ...
     """
 
     def __init__(self, path: "str | os.PathLike[str] | None" = None, *, keep: int = KEEP) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from concurrency._map_stats import duration, stats_of
-from concurrency._recorder import PATIENCE, Outcome, Text, _Reprs, text_of
+from concurrency._recorder import Outcome
+from concurrency._shown import PATIENCE, Reprs, Text, text_of
 from tests.timeline_hand import Hand
 
 
@@ -216,22 +217,22 @@ class _Broken:
     ],
 )
 def test_what_is_shown_of_an_input(value: object, text: str) -> None:
-    assert text_of(_Reprs().show(value)) == text
+    assert text_of(Reprs().show(value)) == text
 
 
 def test_a_repr_that_raises_is_no_failure() -> None:
-    assert text_of(_Reprs().show(_Broken())).startswith("<_Broken ")
+    assert text_of(Reprs().show(_Broken())).startswith("<_Broken ")
 
 
 def test_a_long_string_is_not_kept() -> None:
-    shown = _Reprs().show("x" * 100_000)
+    shown = Reprs().show("x" * 100_000)
     assert type(shown) is Text
     assert len(text_of(shown)) <= 200
 
 
 def test_an_object_is_not_kept() -> None:
     value = _Odd()
-    shown, gone = _Reprs().show(value), weakref.ref(value)
+    shown, gone = Reprs().show(value), weakref.ref(value)
     del value
     gc.collect()
     assert gone() is None
@@ -240,7 +241,7 @@ def test_an_object_is_not_kept() -> None:
 
 def test_a_type_whose_repr_takes_long_is_shown_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("concurrency._recorder.perf_counter", lambda: now[0])
+    monkeypatch.setattr("concurrency._shown.perf_counter", lambda: now[0])
 
     class Slow:
         def __repr__(self) -> str:
@@ -252,6 +253,6 @@ def test_a_type_whose_repr_takes_long_is_shown_by_its_name(monkeypatch: pytest.M
             now[0] += 1e-6
             return "quick"
 
-    reprs = _Reprs()
+    reprs = Reprs()
     assert [text_of(reprs.show(Slow())) for _ in range(7)] == ["slow"] * 5 + ["<Slow>"] * 2
     assert {text_of(reprs.show(Quick())) for _ in range(100_000)} == {"quick"}

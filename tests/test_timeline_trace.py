@@ -123,4 +123,4 @@ def test_whatever_the_inputs_are_it_is_plain_text() -> None:
 def test_it_says_what_it_does_not_show() -> None:
     hand = Hand(keep=1)
     hand.map(fetch).calls([(0, 1), (1, 2)])
-    assert "oldest 1 calls" in json.loads(trace_events(hand.picture()))["otherData"]["omitted"]
+    assert "The oldest call is not shown: keep=1" in json.loads(trace_events(hand.picture()))["otherData"]["omitted"]
