@@ -66,7 +66,7 @@ def headline(picture: Picture) -> str:
     calls = [call for each in picture.maps for call in each.calls]
     counts = {outcome: sum(call.outcome is outcome for call in calls) for outcome in Outcome}
     others = [f"{counts[outcome]:,} {_WORDS[outcome]}" for outcome in _WORDS if counts[outcome]]
-    what = f"{len(calls):,} {'call' if len(calls) == 1 else 'calls'} in {duration(picture.length)}"
+    what = f"{len(calls):,} {'call' if len(calls) == 1 else 'calls'} in {duration(picture.end - picture.start)}"
     return ", ".join([what, *others])
 
 

@@ -46,7 +46,8 @@ class Picture(NamedTuple):
     """A timeline, as it is at a moment."""
 
     began_at: float  # seconds since the epoch
-    length: float
+    start: float  # of the first map
+    end: float  # of the last call
     maps: Sequence[Map]
     sections: Sequence[Section]
     dropped: int  # how many of the oldest calls are not kept any more
@@ -73,8 +74,9 @@ def picture_of(recorder: Recorder) -> Picture:
         for number, watch in sorted(watches.items())
         if calls[number] or not dropped  # else there may have been some
     ]
-    length = max((call.end for each in maps for call in each.calls), default=0.0)
-    return Picture(recorder.began_at, length, maps, _sections(maps), dropped, recorder.keep)
+    start = maps[0].begun if maps else 0.0
+    end = max((call.end for each in maps for call in each.calls), default=start)
+    return Picture(recorder.began_at, start, end, maps, _sections(maps), dropped, recorder.keep)
 
 
 def _map(watch: Watch, calls: Iterable[Call], origin: float) -> Map:

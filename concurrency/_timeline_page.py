@@ -61,6 +61,8 @@ def _data(picture: Picture) -> str:
     data = {
         "outcomes": [outcome.value for outcome in _OUTCOMES],
         "maps": [{"name": each.name, "limit": each.limit, "begun": _nano(each.begun)} for each in picture.maps],
+        "start": _nano(picture.start),
+        "end": _nano(picture.end),
         "sections": [_section(section, picture) for section in picture.sections],
     }
     return json.dumps(data, separators=(",", ":")).translate(_UNSAFE)

@@ -318,6 +318,14 @@ def test_a_call_that_is_still_running_is_shown(show: Open) -> None:
     assert "running" in page.locator("#card").inner_text()
 
 
+def test_what_comes_before_the_first_map_is_not_shown(show: Open) -> None:
+    hand = Hand()
+    hand.map(fetch, 100).call(0, 101, 103, worker=1)
+    page = show(hand)
+    assert _seconds(page) == (100, 103)
+    assert "1 call in 3.00 s" in page.locator("header").inner_text()
+
+
 def test_an_empty_timeline(show: Open) -> None:
     assert "No call has been recorded" in show(Hand()).locator("main").inner_text()
 

@@ -5,8 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const GUTTER = 92, MARGIN = 14, STRIP = 46, GAP = 8, AXIS = 26;
 const LANE = 18, LANES = 560; // pixels: a lane, and at most all lanes of a section
 
-const length = Math.max(1, ...data.sections.map((section) => section.end.reduce((most, end) => Math.max(most, end), 0)));
-const view = { from: 0, to: length, section: null, call: -1 };
+const length = Math.max(1, data.end - data.start);
+const view = { from: data.start, to: data.start + length, section: null, call: -1 };
 
 // Those that matter most come last, over the others.
 const LAYERS = ["result", "cancelled", "running", "caught", "failed"].map((name) => data.outcomes.indexOf(name));

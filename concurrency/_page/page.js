@@ -11,7 +11,7 @@ function redraw() {
 
 function show(from, to) {
   const span = Math.min(Math.max(to - from, 100), length * 1.02);
-  view.from = Math.min(Math.max(from, -0.01 * length), 1.01 * length - span);
+  view.from = Math.min(Math.max(from, data.start - 0.01 * length), data.start + 1.01 * length - span);
   view.to = view.from + span;
   redraw();
 }
@@ -21,7 +21,7 @@ function zoom(factor, x) {
   show(at - (at - view.from) * factor, at + (view.to - at) * factor);
 }
 
-function fit() { show(0, length); }
+function fit() { show(data.start, data.start + length); }
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -172,7 +172,7 @@ function onTable(event) {
   for (const section of data.sections) {
     const calls = [...section.map.keys()].filter((call) => section.map[call] === map && (index === undefined || section.index[call] === Number(index)));
     if (!calls.length) continue;
-    const start = Math.min(...calls.slice(0, 1).map((call) => section.start[call]), index === undefined ? data.maps[map].begun : length);
+    const start = Math.min(...calls.slice(0, 1).map((call) => section.start[call]), index === undefined ? data.maps[map].begun : Infinity);
     const end = calls.reduce((most, call) => Math.max(most, section.end[call]), 0), room = (index === undefined ? 0.02 : 1) * (end - start);
     show(start - room, end + room);
     section.canvas.focus({ preventScroll: true });
