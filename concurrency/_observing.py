@@ -43,5 +43,33 @@ class Observer(Protocol):
         """That task has not been run, or not to its end."""
 
 
+class Indexed(Protocol):
+    """What has items that can be read by index."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Numbered(Indexed):
+    """The items of a sequence, each in a pair behind its index, for what `with_number` makes."""
+
+    def __init__(self, items: Indexed) -> None:
+        self._items = items
+
+    def __getitem__(self, index: int, /) -> tuple[int, Any]:
+        return index, self._items[index]
+
+
+def with_number(observed: Callable[..., Any]) -> Callable[[tuple[int, Any]], Any]:
+    """What an observer has made to be called, for a driver that gives each call one thing: an index and an input in a pair."""
+
+    def call(pair: tuple[int, Any]) -> Any:
+        try:
+            return observed(*pair)
+        finally:
+            del pair  # the frame of a call that fails holds this one
+
+    return call
+
+
 watching: ContextVar["Callable[[Job], Observer | None] | None"] = ContextVar("concurrency_watching", default=None)
 """What finds an observer for a map that begins in this context: None while nobody watches."""

@@ -6,7 +6,7 @@ for long, so the interpreter can always end, and an open stream costs no thread.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from math import inf
 from operator import length_hint
@@ -16,6 +16,7 @@ from typing import Any
 from concurrency import pacing
 from concurrency._calls import Inputs, Job, coroutine_in_threads, is_coroutine
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
+from concurrency._observing import Indexed, Numbered, with_number
 from concurrency._outcomes import Failures, timed_out
 from concurrency._progress import Progress
 from concurrency._runs import Pull, Run
@@ -250,10 +251,10 @@ class _Sequence:
 
     def work(self) -> None:
         """What a worker does. The first call of each worker shows whether the function returns coroutines."""
-        function, copy, inputs = self.function, self.context.copy, self.inputs
-        results, stopped = self.results, self.stopped
+        function, copy, results, stopped = self.function, self.context.copy, self.results, self.stopped
+        inputs: Indexed = self.inputs
         if self.observer is not None:
-            function, inputs = _by_index(self.observer.calling(function), inputs), range(len(inputs))
+            function, inputs = with_number(self.observer.calling(function)), Numbered(inputs)
         try:
             for indices in (islice(self.indices, 1), self.indices):
                 index = None
@@ -294,11 +295,6 @@ class _Sequence:
             else:
                 self.failures.add(index, (self.inputs[index],), error)
                 self.stop()
-
-
-def _by_index(observed: Callable[..., Any], inputs: "list[Any] | tuple[Any, ...] | range") -> Callable[[int], Any]:
-    """What an observer is to see of a call by its index."""
-    return lambda index: observed(index, inputs[index])
 
 
 def _map_sequence(job: Job, inputs: "list[Any] | tuple[Any, ...] | range") -> list[Any]:

@@ -123,6 +123,21 @@ def test_a_call_is_within_its_start_and_end_and_not_before_its_input(way: Any) -
         assert 0 <= call.ready <= call.start <= moments[call.number] - origin <= call.end
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_call_is_ready_when_its_input_has_been_read(operation: str) -> None:
+    read: list[float] = []
+
+    def inputs() -> Iterator[int]:
+        for number in range(10):
+            read.append(perf_counter())
+            yield number
+
+    with timeline() as seen:
+        run(operation, double, inputs(), limit=2)
+    for moment, call in zip(read, calls_of(seen), strict=True):
+        assert moment - seen._recorder.origin <= call.ready
+
+
 def test_inputs_of_several_iterables_are_shown_together() -> None:
     with timeline() as seen:
         Concurrent.map(pow, [2, 3], [4, 5])
@@ -413,6 +428,34 @@ def test_nothing_is_held_but_text(way: Any) -> None:
     gc.collect()
     assert [ref() for ref in left] == [None] * 6
     assert [call.shown for call in calls_of(seen)] == ["Item(0)", "Item(1)"]
+
+
+@pytest.mark.parametrize("operation", ["map", "map of an iterator", "a_map"])
+def test_a_kept_exception_does_not_keep_the_input(operation: str) -> None:
+    items = [Item(0)]
+    left = weakref.ref(items[0])
+
+    def call(item: Item) -> None:
+        del item
+        raise OddError
+
+    async def a_call(item: Item) -> None:
+        del item
+        raise OddError
+
+    kept: list[OddError] = []
+    with timeline():
+        try:
+            if operation == "a_map":
+                asyncio.run(Concurrent.a_map(a_call, items))
+            else:
+                Concurrent.map(call, items if operation == "map" else iter(items))
+        except OddError as error:
+            kept.append(error)
+    items.clear()
+    gc.collect()
+    assert len(kept) == 1
+    assert left() is None
 
 
 def test_what_is_shown_is_how_the_input_was_when_the_call_began() -> None:

@@ -126,10 +126,10 @@ def test_bars_are_where_and_of_the_colour_that_they_should_be(show: Open, scheme
         (4.1, 0, "lane"),
         (9.9, 0, "lane"),
         (0.9, 1, "lane"),
-        (1.1, 1, "caught"),
+        (1.5, 1, "caught"),
         (2.9, 1, "caught"),
         (3.1, 1, "lane"),
-        (5.1, 1, "failed"),
+        (5.5, 1, "failed"),
         (9.9, 1, "failed"),
     ]:
         assert _colour(page, *_point(page, second, lane)) == colours[colour], (second, lane)
