@@ -152,9 +152,7 @@ class Watch(Observer):
                 del running[index]
                 return value
             except BaseException as error:
-                fail(index, error)
-                shown = begun = None
-                del inputs  # as above
+                fail(index, error)  # nothing to let go of, as above: no frame knows the coroutine that awaited it
                 raise
 
         return observed

@@ -16,7 +16,7 @@ from typing import Any
 from concurrency import pacing
 from concurrency._calls import Inputs, Job, coroutine_in_threads, is_coroutine
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
-from concurrency._observing import Indexed, Numbered, with_number
+from concurrency._observing import Numbered, with_number
 from concurrency._outcomes import Failures, timed_out
 from concurrency._progress import Progress
 from concurrency._runs import Pull, Run
@@ -252,7 +252,7 @@ class _Sequence:
     def work(self) -> None:
         """What a worker does. The first call of each worker shows whether the function returns coroutines."""
         function, copy, results, stopped = self.function, self.context.copy, self.results, self.stopped
-        inputs: Indexed = self.inputs
+        inputs: Any = self.inputs
         if self.observer is not None:
             function, inputs = with_number(self.observer.calling(function)), Numbered(inputs)
         try:
