@@ -152,7 +152,9 @@ class Watch(Observer):
                 del running[index]
                 return value
             except BaseException as error:
-                fail(index, error)  # nothing to let go of, as above: no frame knows the coroutine that awaited it
+                fail(index, error)
+                shown = begun = None
+                del inputs  # as above, from Python 3.12 on
                 raise
 
         return observed

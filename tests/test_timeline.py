@@ -207,8 +207,12 @@ def test_calls_that_are_cancelled_are_recorded_as_such() -> None:
 def test_closing_a_stream_cancels_what_it_has_begun() -> None:
     async def call(value: int) -> int:
         if value:
+            begun.set()
             await asyncio.Event().wait()
+        await begun.wait()
         return value
+
+    begun = asyncio.Event()
 
     async def main() -> None:
         async with Concurrent.a_stream(call, [0, 1]) as results:
