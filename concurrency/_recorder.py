@@ -1,10 +1,12 @@
 """What a timeline keeps of each call, and how it comes by it: clocks around the call, and one tuple at its end."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from enum import Enum
 from itertools import count, repeat
-from threading import Lock, get_ident
+from os import getpid
+from threading import RLock, get_ident
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,13 +59,22 @@ class Recorder:
         self.origin = perf_counter()
         self.began_at = time()
         self.numbers = count()
-        self.ended: deque[Ended] = deque(maxlen=keep)
+        self._ended: deque[Ended] = deque(maxlen=keep)
         self._maps: dict[int, Watch] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # an object that the garbage collector finalizes meanwhile may run a map
+        self._process = getpid()
+        # With a GIL to append is one step, and so is to copy. Without it a copy may find the deque changed under its hands.
+        gil = getattr(sys, "_is_gil_enabled", None)
+        self.append: Callable[[Ended], None] = self._ended.append if gil is None or gil() else self._append_locked
+
+    def listens(self) -> bool:
+        """Whether maps that begin now are recorded. In a forked child nobody would ever see them."""
+        return self.is_open and self._process == getpid()
 
     def snapshot(self) -> "tuple[dict[int, Watch], list[Ended]]":
-        """The maps by their numbers, and the calls so far. To `copy` is one step, whereas to iterate is not."""
-        return self._maps.copy(), list(self.ended.copy())
+        """The maps by their numbers, and the calls so far."""
+        with self._lock:
+            return self._maps.copy(), list(self._ended.copy())  # a copy, since to iterate is not one step
 
     def add_map(self, watch: "Watch") -> None:
         """A map begins."""
@@ -72,12 +83,16 @@ class Recorder:
             if len(self._maps) > 2 * self.keep:
                 self._forget_maps()
 
+    def _append_locked(self, record: Ended) -> None:
+        with self._lock:
+            self._ended.append(record)
+
     def _forget_maps(self) -> None:
         """Those of which nothing is kept and nothing is running, but for the newest."""
-        kept = {record[1] for record in self.ended.copy()}
+        kept = {record[1] for record in self._ended.copy()}
         newest = [*self._maps][-self.keep :]
-        kept.update(newest, (number for number, watch in self._maps.items() if watch.running))
-        for number in self._maps.keys() - kept:
+        kept.update(newest, (number for number, watch in self._maps.copy().items() if watch.running))
+        for number in self._maps.copy().keys() - kept:
             del self._maps[number]
 
 
@@ -192,12 +207,12 @@ class Watch(Observer):
     def _sink(self) -> tuple[Callable[[Ended], object], Iterator[int]]:
         """What takes the record of a call that has ended, and what numbers it."""
         if len(self._recorders) == 1:
-            return self._recorders[0].ended.append, self._recorders[0].numbers
+            return self._recorders[0].append, self._recorders[0].numbers
         return self._append_to_all, repeat(0)
 
     def _append_to_all(self, record: Ended) -> None:
         for recorder in self._recorders:
-            recorder.ended.append((next(recorder.numbers), *record[1:]))
+            recorder.append((next(recorder.numbers), *record[1:]))
 
     def _fail(self, index: int, error: BaseException) -> None:
         begun = self.running.pop(index, None)

@@ -121,7 +121,7 @@ class _Watchers:
 
     def __call__(self, job: "Job") -> Observer | None:
         # A task may outlive the block that it was started in: then nobody watches it any more.
-        recorders = [recorder for recorder in self.recorders if recorder.is_open]
+        recorders = [recorder for recorder in self.recorders if recorder.listens()]
         return Watch(job, recorders) if recorders else None
 
 

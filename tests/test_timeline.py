@@ -343,6 +343,13 @@ async def test_a_task_that_outlives_the_block_is_not_recorded_after_it() -> None
     assert maps_of(seen) == []
 
 
+def test_a_forked_child_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with timeline() as seen:
+        monkeypatch.setattr("concurrency._recorder.getpid", lambda: -1)
+        assert Concurrent.map(double, [1]) == [2]
+    assert maps_of(seen) == []
+
+
 def test_what_has_begun_in_the_block_is_recorded_to_its_end() -> None:
     with timeline() as seen:
         results = Concurrent.stream(double, one_by_one([1, 2]))

@@ -51,7 +51,7 @@ class HandMap:
             self.watch.running[index] = begun
         else:
             recorder = self._hand._recorder
-            recorder.ended.append((next(recorder.numbers), self.watch.number, begun, end, list(Outcome).index(outcome)))
+            recorder.append((next(recorder.numbers), self.watch.number, begun, end, list(Outcome).index(outcome)))
 
     def calls(self, spans: Sequence[tuple[float, float]], worker: object = None) -> None:
         """A call for each start and end."""
