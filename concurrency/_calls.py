@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from concurrency import pacing
 from concurrency._brief import brief
+from concurrency._observing import Observer, watching
 from concurrency._options import Operation, Options, resolve
 from concurrency._progress import Progress
 
@@ -39,7 +40,7 @@ class Decorated:
 class Job:
     """One call of an operation: function, inputs and options, checked; nothing has been read or started."""
 
-    __slots__ = ("context", "deadline", "function", "iterables", "name", "operation", "options", "progress", "sent")
+    __slots__ = ("context", "deadline", "function", "iterables", "name", "observer", "operation", "options", "progress", "sent")
 
     def __init__(self, operation: Operation, function: Any, iterables: tuple[Any, ...], given: Mapping[str, Any]) -> None:
         self.sent = function  # as it is pickled: the name of a decorated function leads to what `@concurrent` has returned
@@ -61,6 +62,8 @@ class Job:
         self.context: Context = copy_context()
         timeout = self.options.timeout
         self.deadline = inf if timeout is None else pacing.clock.now() + timeout
+        watch = watching.get()
+        self.observer: Observer | None = None if watch is None else watch(self)
 
     def inputs(self) -> Iterator[Inputs]:
         """The inputs of each call, read one call at a time."""

@@ -76,6 +76,7 @@ class _ExecutorRun(Run):
         self.sent = job.sent
         self.catch = options.catch if self.size > 1 else ()  # a task of one call ends with it in any case
         self.executor_id = id(executor)
+        self.is_timed = job.observer is not None
 
     # With the lock.
 
@@ -140,6 +141,8 @@ class _ExecutorRun(Run):
         me = get_ident()
         self._submitters.add(me)
         try:
+            if self.observer is not None:
+                self.observer.sent(chunk.start, chunk.rows())
             future = self._executor.submit(LocalTask(self, self._name), *chunk.columns())
         except Exception as error:  # noqa: BLE001  it is shut down, broken, or cannot send this: whatever it says
             refuse(self, chunk, error)
@@ -204,7 +207,10 @@ class _ExecutorPull(Pull):
     def _inputs(self, job: Job) -> Iterator[Inputs]:
         first, *others = job.iterables
         source = job.inputs() if others else iter(first)
-        return _chunks(self._run, source) if isinstance(self._run, _ExecutorRun) else source
+        if not isinstance(self._run, _ExecutorRun):
+            return source
+        chunks = _chunks(self._run, source)
+        return chunks if job.observer is None or self._run.size > 1 else job.observer.reading(chunks)
 
     def _may_read(self, run: Run) -> bool:
         if not isinstance(run, _ExecutorRun) or not super()._may_read(run):

@@ -48,6 +48,8 @@ class Chunk:
 def land(run: Run, chunk: Chunk, future: "Future[Any]") -> None:
     """A future has ended: leave in its run what has come of the calls. Without the lock, in whatever thread; never waits."""
     if future.cancelled():
+        if run.observer is not None:
+            run.observer.returned(chunk.start, (), None)
         if not run.stopped:  # nothing is cancelled by us before that: the executor has been shut down, say
             refuse(run, chunk, CancelledError("the executor has cancelled the call"))
         return
@@ -62,16 +64,22 @@ def land(run: Run, chunk: Chunk, future: "Future[Any]") -> None:
         except Exception as reason:  # noqa: BLE001  whatever unpickling raises
             refuse(run, chunk, reason)
             return
+    if run.observer is not None:
+        errors = [outcomes.raised.get(place) for place in range(len(outcomes.values))]
+        errors += [] if outcomes.unsendable is None else [outcomes.unsendable]
+        run.observer.returned(chunk.start, errors, outcomes.times)
     _settle(run, chunk, outcomes)
 
 
 def refuse(run: Run, chunk: Chunk, error: BaseException) -> None:
     """The executor has not run a task, or not to its end."""
+    if run.observer is not None:
+        run.observer.lost(chunk.start)
     _give_up(run, error, *chunk.culprit(error))
 
 
 def _settle(run: Run, chunk: Chunk, outcomes: Outcomes) -> None:
-    values, raised, unsendable = outcomes
+    values, raised, unsendable, _ = outcomes
     if not raised:
         with run.lock:
             run.finished += len(values)

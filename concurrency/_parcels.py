@@ -9,6 +9,8 @@ import pickle
 import sys
 from typing import Any, NamedTuple
 
+from concurrency._observing import Times
+
 
 class Outcomes(NamedTuple):
     """What has come of the calls of a task, one after the other, as far as it got."""
@@ -19,6 +21,8 @@ class Outcomes(NamedTuple):
     """What such calls have raised, by their places."""
     unsendable: BaseException | None = None
     """Why the result behind all these cannot be pickled."""
+    times: Times | None = None
+    """When the calls ran, if that was asked for."""
 
 
 class CallError(Exception):
@@ -41,23 +45,23 @@ def pack(outcomes: Outcomes) -> bytes:
     # Pickle keeps of an exception neither traceback nor cause, so they come along as text, as `ProcessPoolExecutor` has it.
     raised = {place: (_sendable(error), _text(error)) for place, error in outcomes.raised.items()}
     try:
-        return _dumps((values, raised, None))
+        return _dumps((values, raised, None, outcomes.times))
     except Exception:
         for place, value in enumerate(values):
             try:
                 _dumps(value)
             except Exception as reason:  # noqa: BLE001  whatever pickling raises
                 before = {earlier: raised[earlier] for earlier in raised if earlier < place}
-                return _dumps((values[:place], before, _sendable(reason)))
+                return _dumps((values[:place], before, _sendable(reason), outcomes.times))
         raise
 
 
 def unpack(parcel: bytes) -> Outcomes:
     """What is in it. Raises whatever unpickling raises."""
-    values, raised, unsendable = pickle.loads(parcel)
+    values, raised, unsendable, times = pickle.loads(parcel)
     for error, text in raised.values():
         BaseException.__setattr__(error, "__cause__", RemoteTracebackError(text))  # its own may refuse
-    return Outcomes(values, {place: error for place, (error, _) in raised.items()}, unsendable)
+    return Outcomes(values, {place: error for place, (error, _) in raised.items()}, unsendable, times)
 
 
 def _sendable(error: BaseException) -> BaseException:

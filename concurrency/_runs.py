@@ -30,6 +30,7 @@ class Run:
         self.function = job.function
         self.context = job.context
         self.operation = job.operation
+        self.observer = job.observer
         self.delivery = delivery
         self.failures = Failures(job)
         self.lock = Lock()
@@ -235,7 +236,7 @@ class Pull:
         )
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
-        return job.inputs()
+        return job.inputs() if job.observer is None else job.observer.reading(job.inputs())
 
     def _ended(self, run: Run) -> bool:
         return not run.running() if run.stopped else self._exhausted and run.finished == run.read and self._held is None

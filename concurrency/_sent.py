@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from functools import partial
 from itertools import takewhile
+from os import getpid
+from threading import get_ident
+from time import perf_counter
 from typing import Any, Protocol
 
 from concurrency._brief import brief
 from concurrency._calls import Decorated, coroutine_in_threads, is_coroutine, name_of
 from concurrency._nesting import HERE, Frame, enter
+from concurrency._observing import Times
 from concurrency._options import Operation
 from concurrency._outcomes import as_outcome, is_caught, traceback_of
 from concurrency._parcels import CallError, Outcomes, pack
@@ -27,6 +31,8 @@ class Work(Protocol):
     def catch(self) -> tuple[type[Exception], ...]: ...
     @property
     def operation(self) -> Operation: ...
+    @property
+    def is_timed(self) -> bool: ...
 
 
 class Owner(Work, Protocol):
@@ -59,21 +65,24 @@ class LocalTask:
 
     def __reduce__(self) -> Any:
         run = self._run
-        return RemoteTask, (run.sent, run.catch, run.operation, (HERE, run.executor_id))
+        return RemoteTask, (run.sent, run.catch, run.operation, (HERE, run.executor_id), run.is_timed)
 
 
 class RemoteTask:
     """What a `LocalTask` becomes by being pickled."""
 
-    __slots__ = ("__name__", "_origin", "_sent", "catch", "function", "operation")
+    __slots__ = ("__name__", "_origin", "_sent", "catch", "function", "is_timed", "operation")
 
-    def __init__(self, sent: Any, catch: tuple[type[Exception], ...], operation: Operation, origin: tuple[bytes, int]) -> None:
+    def __init__(
+        self, sent: Any, catch: tuple[type[Exception], ...], operation: Operation, origin: tuple[bytes, int], is_timed: bool
+    ) -> None:
         self.__name__ = name_of(sent)
         self._sent = sent
         self._origin = origin
         self.function: Callable[..., Any] = sent.__wrapped__ if isinstance(sent, Decorated) else sent
         self.catch = catch
         self.operation = operation
+        self.is_timed = is_timed
 
     def __call__(self, *columns: list[Any]) -> bytes:
         home, executor_id = self._origin
@@ -89,7 +98,7 @@ class RemoteTask:
         return parcel
 
     def __reduce__(self) -> Any:
-        return RemoteTask, (self._sent, self.catch, self.operation, self._origin)
+        return RemoteTask, (self._sent, self.catch, self.operation, self._origin, self.is_timed)
 
 
 def _rows(columns: tuple[list[Any], ...]) -> Iterator[Any]:
@@ -102,6 +111,10 @@ def _run_calls(work: Work, rows: Iterator[Any], width: int, context: Context, fr
     function = work.function
     # To spread a tuple over a method's parameters costs as much as all the rest here: done only where there are several.
     call = function if width == 1 else partial(_spread, function)
+    times: Times | None = None
+    if work.is_timed:
+        times = Times(f"process {getpid()}" if isinstance(work, RemoteTask) else get_ident(), [])
+        call = partial(_timed, times.spans, call)
     values: list[Any] = []
     raised: dict[int, BaseException] = {}
     context.run(enter, frame)
@@ -124,7 +137,15 @@ def _run_calls(work: Work, rows: Iterator[Any], width: int, context: Context, fr
             if is_coroutine(value):
                 value.close()
         return Outcomes([None], {0: coroutine_in_threads(function, work.operation)})
-    return Outcomes(values, raised)
+    return Outcomes(values, raised, None, times)
+
+
+def _timed(spans: list[tuple[float, float]], call: Callable[..., Any], row: Any) -> Any:
+    start = perf_counter()
+    try:
+        return call(row)
+    finally:
+        spans.append((start, perf_counter()))
 
 
 def _spread(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:

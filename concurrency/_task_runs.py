@@ -42,6 +42,8 @@ class TaskRun:
         self._context = job.context
         self._create = creator(self.loop, self.name)
         self._make: Callable[..., Coroutine[Any, Any, Any]] = coroutine_of(job.function, job.operation)
+        self._observer = job.observer
+        self._observed = None if job.observer is None else job.observer.a_calling(self._make)
         self._fresh: list[Future[Any]] = []
         self.pace: EagerPace | QueuedPace = EagerPace() if is_eager(self.loop) else QueuedPace(self.loop, self._fresh)
         rate = job.options.rate
@@ -85,6 +87,8 @@ class TaskRun:
                     self._start(index, inputs)
                     return
                 self._pump_soon()
+            if self._observer is not None:
+                self._observer.waits(index)
             self.waiting.append((index, inputs))
         finally:
             del self, inputs  # see `_start`
@@ -96,10 +100,12 @@ class TaskRun:
         of these let go of what they know before they end.
         """
         task: Future[Any] | None = None
+        coroutine: Coroutine[Any, Any, Any] | None = None
         try:
             if not self._fresh:
                 self._look_soon()
-            task = self._create(self._make(*inputs), self._context.copy())
+            coroutine = self._make(*inputs) if self._observed is None else self._observed(index, *inputs)
+            task = self._create(coroutine, self._context.copy())
             if task.done():
                 self._settle(task, index, inputs)
             else:
@@ -108,7 +114,7 @@ class TaskRun:
         except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
             self._fail(index, inputs, error)
         finally:
-            del self, task, inputs
+            del self, task, coroutine, inputs
 
     def _pump_soon(self) -> None:
         if not self._pumping:

@@ -16,6 +16,7 @@ from typing import Any
 from concurrency import pacing
 from concurrency._calls import Inputs, Job, coroutine_in_threads, is_coroutine
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
+from concurrency._observing import Numbered, with_number
 from concurrency._outcomes import Failures, timed_out
 from concurrency._progress import Progress
 from concurrency._runs import Pull, Run
@@ -146,9 +147,10 @@ class _ThreadRun(Run):
         self._active += 1
         return True
 
-    def _work(self) -> None:  # noqa: PLR0912  one loop, in which order is what matters
+    def _work(self) -> None:  # noqa: PLR0912, PLR0915  one loop, in which order is what matters
         """What a worker does: end one call and take the next in one step, then, without the lock, run it."""
         lock, function, copy = self.lock, self.function, self.context.copy
+        observed = None if self.observer is None else self.observer.calling(function)
         index = 0
         inputs: Inputs | None = None
         value: Any = None
@@ -186,7 +188,7 @@ class _ThreadRun(Run):
                 if send:
                     self.start()
                 try:
-                    value = copy().run(function, *inputs)
+                    value = copy().run(function, *inputs) if observed is None else copy().run(observed, index, *inputs)
                     if is_coroutine(value):
                         value.close()
                         raise coroutine_in_threads(function, self.operation)
@@ -200,7 +202,7 @@ class _ThreadRun(Run):
         finally:
             # The frames of failed calls hold this one: whoever keeps an exception would keep all of this.
             inputs = value = None
-            del self, function, copy, ended_inputs, ended_value
+            del self, function, observed, copy, ended_inputs, ended_value
 
     def _rung(self, bell: Lock) -> bool:
         """Linger for a call to come; False when none has."""
@@ -238,6 +240,7 @@ class _Sequence:
         self.function = job.function
         self.context = job.context
         self.operation = job.operation
+        self.observer = job.observer
         self.inputs = inputs
         self.results: list[Any] = [None] * len(inputs)
         self.indices = _shared(len(inputs))
@@ -248,8 +251,10 @@ class _Sequence:
 
     def work(self) -> None:
         """What a worker does. The first call of each worker shows whether the function returns coroutines."""
-        function, copy, inputs = self.function, self.context.copy, self.inputs
-        results, stopped = self.results, self.stopped
+        function, copy, results, stopped = self.function, self.context.copy, self.results, self.stopped
+        inputs: Any = self.inputs
+        if self.observer is not None:
+            function, inputs = with_number(self.observer.calling(function)), Numbered(inputs)
         try:
             for indices in (islice(self.indices, 1), self.indices):
                 index = None
@@ -263,7 +268,7 @@ class _Sequence:
                         self._fail(index, error)
                 if index is not None and is_coroutine(results[index]):
                     results[index].close()
-                    self._fail(index, coroutine_in_threads(function, self.operation))
+                    self._fail(index, coroutine_in_threads(self.function, self.operation))
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the map must not lose it
             with self._lock:
                 self.failures.add(None, None, error)

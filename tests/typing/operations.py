@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
-from concurrency import AsyncStream, Concurrent, Rate, Stream, concurrent
+from concurrency import AsyncStream, Concurrent, Rate, Stream, Timeline, concurrent, timeline
 
 if TYPE_CHECKING:  # only there may a body be missing
 
@@ -226,3 +227,12 @@ async def streams() -> None:
         assert_type([text async for text in a_stream], list[str])
     for number, text in Concurrent.as_completed(f1, ints):
         assert_type((number, text), tuple[int, str])
+
+
+def recorded() -> None:
+    with timeline() as seen:
+        assert_type(Concurrent.map(f1, ints), list[str])
+    assert_type(seen, Timeline)
+    assert_type(timeline("calls.html", keep=10), Timeline)
+    assert_type(timeline(Path("calls.json")), Timeline)
+    seen.save(Path("calls.html"))

@@ -5,7 +5,7 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, assert_type
 
-from concurrency import AsyncStream, Concurrent, Rate, Stream, concurrent
+from concurrency import AsyncStream, Concurrent, Rate, Stream, concurrent, timeline
 
 if TYPE_CHECKING:  # only there may a body be missing
 
@@ -155,6 +155,10 @@ def wrong_decoration() -> None:
     concurrent(plain, limit=8)  # type: ignore[call-overload]
     concurrent(limit=8)(1)  # type: ignore[call-overload]
     Rate("fast")  # type: ignore[arg-type]
+    timeline(3)  # type: ignore[arg-type]
+    timeline("calls.html", 100)  # type: ignore[call-arg]
+    timeline(keep="100")  # type: ignore[arg-type]
+    timeline().save()  # type: ignore[call-arg]
 
 
 async def wrong_calls() -> None:
