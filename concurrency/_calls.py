@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import cache, partial
 from math import inf
-from types import CoroutineType
 from typing import Any, ClassVar
 
 from concurrency import pacing
@@ -148,11 +147,6 @@ def plain_in_asyncio(function: Any, operation: Operation) -> WrongColourError:
         f"{name} is a plain function: Concurrent.{operation.name.removeprefix('a_')}({name}, …); "
         f"from async code, give functools.partial(asyncio.to_thread, {name}) to {operation.name}"
     )
-
-
-def is_coroutine(result: object) -> bool:
-    """Whether a call on a thread has only made a coroutine."""
-    return type(result) is CoroutineType
 
 
 class _AsyncZip:

@@ -12,7 +12,7 @@ from contextvars import Context
 from functools import partial
 from itertools import islice
 from math import inf
-from threading import Thread, get_ident
+from threading import Lock, Thread, get_ident
 from typing import Any
 
 from concurrency import pacing
@@ -20,7 +20,8 @@ from concurrency._calls import Inputs, Job, name_of
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
 from concurrency._options import UNBOUNDED
 from concurrency._outcomes import traceback_of
-from concurrency._runs import Pull, Run
+from concurrency._pulls import Pull, results_of
+from concurrency._runs import Run
 from concurrency._sent import Frame, LocalTask, Mixed, Parcel, Raised, RemoteTask, Unsendable, frames, teach_cloudpickle
 
 QUEUE = 8
@@ -40,17 +41,12 @@ LONGEST_TICK = 0.1
 def run_map(job: Job) -> list[Any]:
     """All results, in the order of the inputs."""
     delivery = AtTheEnd()
-    pull = _BatchPull(job, _ExecutorRun(job, delivery), window=inf)
+    pull = _BatchPull(job, _ExecutorRun(job, delivery))
     del job
-    pull.next()
-    error = pull.error()
-    if error is None:
-        return delivery.results
-    del delivery, pull
     try:
-        raise error
+        return results_of(pull, delivery)
     finally:
-        del error  # its traceback holds this frame, which must not hold it in turn
+        del pull, delivery
 
 
 def run_stream(job: Job, delivery: InOrder | AsCompleted) -> Pull:
@@ -80,7 +76,7 @@ class _ExecutorRun(Run):
     """
 
     def __init__(self, job: Job, delivery: Delivery) -> None:
-        super().__init__(job, delivery, ahead=inf, refill=-1)
+        super().__init__(job, delivery)
         executor = job.options.executor
         if executor is None:
             raise TypeError("executor is missing")
@@ -128,44 +124,51 @@ class _ExecutorRun(Run):
         """How many inputs are in flight when there is no room left."""
         return self._allowed() * self._size
 
-    def admit(self, inputs: Inputs) -> bool:
-        self.delivery.expect_all(len(inputs))
-        self._chunk.extend(inputs)
-        self.read += len(inputs)
-        return self._pack() if len(self._chunk) >= self._size else False
-
     def flush(self) -> None:
-        """Send what there is, though it is no full chunk."""
-        if self._chunk and not self.stopped and self.room() and self._pack():
-            self._unlocked(self.start)
+        """Send what there is, though it is no full chunk. Without the lock."""
+        with self.lock:
+            if not self._chunk or self.stopped or not self.room():
+                return
+            self._pack()
+        self._start()
 
     def running(self) -> bool:
         return self._in_flight > 0
 
-    def wait(self, deadline: float = inf) -> None:
+    # Without the lock.
+
+    def admit(self, inputs: Inputs) -> None:
+        with self.lock:
+            self.delivery.expect_all(len(inputs))
+            self._chunk.extend(inputs)
+            self.read += len(inputs)
+            if len(self._chunk) < self._size:
+                return
+            self._pack()
+        self._start()
+
+    def wait(self, bell: Lock, until: float = inf) -> bool:
         if self.stopped:
             if self._flying and not self._cancelled:
-                self._unlocked(self._cancel)
-                return
-        elif self._chunk and self.room():
+                self._cancel()
+        elif self._chunk:
             self.flush()
-            return
-        elif self._limit == UNBOUNDED and not self.exhausted:
-            # No future tells when it begins to run, so look from time to time.
-            before = self._in_flight
-            super().wait(min(deadline, pacing.clock.now() + self._patience))
+        if self.stopped or self._limit != UNBOUNDED or self.exhausted:
+            return super().wait(bell, until)
+        # No future tells when it begins to run, so look from time to time.
+        before = self._in_flight
+        rang = super().wait(bell, min(until, pacing.clock.now() + self._patience))
+        with self.lock:
             if self._in_flight < before or self._look():
                 self._patience = TICK
             else:
                 self._patience = min(2 * self._patience, LONGEST_TICK)
                 if not self._has_run:
                     self._depth = min(2 * self._depth, LONGEST_QUEUE)
-            return
-        super().wait(deadline)
+        return rang
 
-    # Without the lock.
-
-    def start(self) -> None:
+    def _start(self) -> None:
+        """Submit what is in the outbox."""
         while True:
             with self.lock:
                 if not self._outbox:
@@ -212,18 +215,10 @@ class _ExecutorRun(Run):
             del self._queued[oldest]
         return len(self._queued) < before
 
-    def _pack(self) -> bool:
+    def _pack(self) -> None:
         chunk, self._chunk = self._chunk, []
         self._outbox.append(_Chunk(self.read - len(chunk), chunk))
         self._in_flight += 1
-        return True
-
-    def _unlocked(self, action: Any) -> None:
-        try:
-            self.lock.release()  # within: Ctrl-C right after it must find it taken again
-            action()
-        finally:
-            self.lock.acquire()
 
     def _submit(self, chunk: _Chunk) -> None:
         me = get_ident()
@@ -362,24 +357,25 @@ class _BatchPull(Pull):
         source = job.inputs() if others else iter(first)
         return _Batches(self._run, source) if isinstance(self._run, _ExecutorRun) else source
 
-    def _may_read(self, run: Run) -> bool:
-        if not isinstance(run, _ExecutorRun):
-            return False
+    def _room(self, run: Run) -> float:
+        if not isinstance(run, _ExecutorRun) or not super()._room(run):
+            return 0
         window = self._window
         if window >= UNBOUNDED and run.operation.is_lazy:
             window = 2 * run.capacity()
         free = window - (run.read - self._taken)
-        if free < 1 or not super()._may_read(run) or not run.room():
-            return False
+        if free < 1 or not run.room():
+            return 0
         # One at a time while there is something to hand out: a slow source must not hold that back.
         run.batch = 1 if run.delivery.ready() else int(min(run.wanted(), free))
-        return True
+        return 1
 
-    def _read(self, run: Run) -> None:
-        super()._read(run)
+    def _done_reading(self, run: Run) -> None:
         if self._exhausted and isinstance(run, _ExecutorRun) and not run.exhausted:
             run.exhausted = True
             run.flush()
+        super()._done_reading(run)
+        self._read_at = -inf  # how much room there is depends on the executor too
 
 
 class _Batches(Iterator[Inputs]):
