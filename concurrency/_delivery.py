@@ -1,5 +1,7 @@
 """In which order results go out. Each class keeps what has ended until it is taken; none of them locks or waits.
 
+`take` gives the next result, or `END` if there is none as yet.
+
 `expect_all` and `put_all` are `expect` and `put` for calls that go together. There an input is what `as_completed` makes of it:
 a tuple only if there are several iterables.
 """
@@ -11,7 +13,7 @@ from typing import Any, Final
 from concurrency._calls import Inputs
 
 END: Final = object()
-"""In place of a result, when none will come any more."""
+"""In place of a result: there is none."""
 
 
 class AtTheEnd:
@@ -40,7 +42,7 @@ class AtTheEnd:
         return False
 
     def take(self) -> Any:
-        raise NotImplementedError  # nothing is ever ready before the end
+        return END  # nothing is ever ready before the end
 
 
 class InOrder:
@@ -70,8 +72,8 @@ class InOrder:
         return self._head in self._results
 
     def take(self) -> Any:
-        value = self._results.pop(self._head)
-        self._head += 1
+        value = self._results.pop(self._head, END)
+        self._head += value is not END
         return value
 
     def poll(self) -> Any:
@@ -108,7 +110,7 @@ class AsCompleted:
         return bool(self._pairs)
 
     def take(self) -> Any:
-        return self._pairs.popleft()
+        return self._pairs.popleft() if self._pairs else END
 
     def poll(self) -> Any:
         """As `take`, or `END` if nothing is ready."""

@@ -6,12 +6,12 @@ the executor's, often the one that all its futures depend on, from which it may 
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from contextvars import Context
 from functools import partial
 from itertools import islice
 from math import inf
-from threading import Thread, get_ident
+from threading import Lock, Thread, get_ident
 from typing import Any
 
 from concurrency import pacing
@@ -21,24 +21,23 @@ from concurrency._in_flight import InFlight
 from concurrency._landing import Chunk, land, refuse
 from concurrency._nesting import Frame, check_not_nested, is_in_call_of
 from concurrency._options import UNBOUNDED
-from concurrency._runs import Pull, Run
+from concurrency._pulls import Pull, results_of
+from concurrency._runs import Run
 from concurrency._sent import LocalTask
+
+GRACE = 0.1
+"""Seconds without the end of a future after which those of a broken executor are cancelled."""
 
 
 def run_map(job: Job) -> list[Any]:
     """All results, in the order of the inputs."""
     delivery = AtTheEnd()
-    pull = _ExecutorPull(job, _ExecutorRun(job, delivery), window=inf)
+    pull = _ExecutorPull(job, _ExecutorRun(job, delivery))
     del job
-    pull.next()
-    error = pull.error()
-    if error is None:
-        return delivery.results
-    del delivery, pull
     try:
-        raise error
+        return results_of(pull, delivery)
     finally:
-        del error  # its traceback holds this frame, which must not hold it in turn
+        del pull, delivery
 
 
 def run_stream(job: Job, delivery: InOrder | AsCompleted) -> Pull:
@@ -54,7 +53,7 @@ class _ExecutorRun(Run):
     """
 
     def __init__(self, job: Job, delivery: Delivery) -> None:
-        super().__init__(job, delivery, ahead=inf, refill=-1)
+        super().__init__(job, delivery)
         executor, options = job.options.executor, job.options
         if executor is None:
             raise TypeError("executor is missing")
@@ -69,6 +68,7 @@ class _ExecutorRun(Run):
         self._outbox: deque[Chunk] = deque()
         self.in_flight = InFlight(options.limit)
         self._cancelled = False
+        self._is_broken = False
         self._submitters: set[int] = set()  # threads that are in `submit`
         self._is_inline = False
         self.exhausted = False  # whether all inputs have been read
@@ -78,38 +78,12 @@ class _ExecutorRun(Run):
         self.executor_id = id(executor)
         self.is_timed = job.observer is not None
 
-    # With the lock.
-
-    def admit(self, inputs: Inputs) -> bool:
-        self.delivery.expect_all(len(inputs))
-        self._outbox.append(Chunk(self.read, inputs, self._is_single))
-        self.in_flight.count += 1
-        self.read += len(inputs)
-        return True
-
-    def running(self) -> bool:
-        return self.in_flight.count > 0
-
-    def wait(self, deadline: float = inf) -> None:
-        if not self.stopped:
-            check_not_nested(self._executor, self._map_name)  # a stream may be made in one place and consumed in another
-        elif self.running() and not self._cancelled:
-            try:
-                self.lock.release()  # within: Ctrl-C right after it must find it taken again
-                self._cancel()
-            finally:
-                self.lock.acquire()
-            return
-        if self.stopped or self.exhausted:
-            super().wait(deadline)
-            return
-        before = self.in_flight.count
-        super().wait(min(deadline, pacing.clock.now() + self.in_flight.next_look()))
-        self.in_flight.waited(before)
-
-    # Without the lock.
-
-    def start(self) -> None:
+    def admit(self, inputs: Inputs) -> None:
+        with self.lock:
+            self.delivery.expect_all(len(inputs))
+            self._outbox.append(Chunk(self.read, inputs, self._is_single))
+            self.in_flight.count += 1
+            self.read += len(inputs)
         while True:
             with self.lock:
                 if not self._outbox:
@@ -119,6 +93,25 @@ class _ExecutorRun(Run):
                 self._landed(chunk)
             else:
                 self._submit(chunk)
+
+    def running(self) -> bool:
+        return self.in_flight.count > 0
+
+    def wait(self, bell: Lock, until: float = inf) -> bool:
+        if not self.stopped:
+            check_not_nested(self._executor, self._map_name)  # a stream may be made in one place and consumed in another
+        elif not self._cancelled:
+            # One that breaks ends all its futures itself, and that of the standard library stumbles over a cancelled one.
+            if self._is_broken and super().wait(bell, min(until, pacing.clock.now() + GRACE)):
+                return True
+            self._cancel()
+        if self.stopped or self.exhausted:
+            return super().wait(bell, until)
+        before = self.in_flight.count
+        rang = super().wait(bell, min(until, pacing.clock.now() + self.in_flight.next_look()))
+        with self.lock:
+            self.in_flight.waited(before)
+        return rang
 
     def is_worker(self) -> bool:
         return is_in_call_of(self)
@@ -163,6 +156,8 @@ class _ExecutorRun(Run):
     def _done(self, chunk: Chunk, future: "Future[Any]") -> None:
         """A future has ended. In whatever thread, so nothing may be raised here, nor waited for."""
         try:
+            if not future.cancelled() and isinstance(future.exception(), BrokenExecutor):
+                self._is_broken = True
             land(self, chunk, future)
         except BaseException as error:  # noqa: BLE001  a fault of ours: the caller must not wait for ever
             with self.lock:
@@ -178,7 +173,8 @@ class _ExecutorRun(Run):
             if self.stopped or self.delivery.ready() or not self.running() or (self.in_flight.is_low() and not self.exhausted):
                 self.notify()
             # A consumer that is busy with other things, or gone, does not see that it is over.
-            deserted = self.operation.is_lazy and self.stopped and not (self.watched or self._cancelled) and self.running()
+            is_seen = self.watched or self._cancelled or self._is_broken
+            deserted = self.operation.is_lazy and self.stopped and not is_seen and self.running()
             self._cancelled = self._cancelled or deserted
         if deserted:
             self._cancel_apart()
@@ -212,20 +208,20 @@ class _ExecutorPull(Pull):
         chunks = _chunks(self._run, source)
         return chunks if job.observer is None or self._run.size > 1 else job.observer.reading(chunks)
 
-    def _may_read(self, run: Run) -> bool:
-        if not isinstance(run, _ExecutorRun) or not super()._may_read(run):
-            return False
-        if run.delivery.ready() and self._taken < self._resume:
-            return False
+    def _room(self, run: Run, has_result: bool) -> float:
+        if not isinstance(run, _ExecutorRun) or super()._room(run, has_result) < 1:
+            return 0
+        if self._taken < self._resume and (has_result or run.delivery.ready()):
+            return 0
         window = self._window
         if window >= UNBOUNDED and run.operation.is_lazy:
             window = 2 * run.in_flight.most() * run.size
         return run.exhausted or (run.read - self._taken + run.size <= window and run.in_flight.room())
 
-    def _read(self, run: Run) -> None:
+    def _read(self, run: Run, room: float) -> None:
         if isinstance(run, _ExecutorRun):
             self._resume = self._taken + run.size
-        super()._read(run)
+        super()._read(run, room)
 
 
 def _chunks(run: _ExecutorRun, source: Iterator[Any]) -> Iterator[Inputs]:

@@ -40,9 +40,9 @@ class Clock:
         """Seconds, from a clock that never goes back."""
         return monotonic()
 
-    def acquire(self, bell: Lock, seconds: float) -> None:
-        """Wait for a lock, at most so long. May return before."""
-        bell.acquire(timeout=min(seconds, NAP))
+    def acquire(self, bell: Lock, seconds: float) -> bool:
+        """Wait for a lock, at most so long; whether it was released. May return before."""
+        return bell.acquire(timeout=min(seconds, NAP))
 
     def wait(self, condition: Condition, seconds: float) -> None:
         """Wait for a condition, at most so long. May return before."""

@@ -10,7 +10,7 @@ from concurrency._delivery import END
 
 if TYPE_CHECKING:
     from concurrency._async_pulls import AsyncPull
-    from concurrency._runs import Pull
+    from concurrency._pulls import Pull
 
 T_co = TypeVar("T_co", covariant=True)
 

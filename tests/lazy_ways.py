@@ -316,8 +316,8 @@ class SkippingClock(pacing.Clock):
     def now(self) -> float:
         return super().now() + self._skipped
 
-    def acquire(self, bell: Any, seconds: float) -> None:
-        super().acquire(bell, min(seconds, 0.001))
+    def acquire(self, bell: Any, seconds: float) -> bool:
+        return super().acquire(bell, min(seconds, 0.001))
 
     def wait(self, condition: Any, seconds: float) -> None:
         super().wait(condition, min(seconds, 0.001))

@@ -108,7 +108,7 @@ def test_after_a_failure_no_further_call_starts_and_those_that_run_are_left_to_e
     assert (tmp_path / "1").exists()
     (tmp_path / "go").touch()
     assert Concurrent.map(double, range(50), executor=executor) == list(range(0, 100, 2))  # by now the others would have begun
-    assert len(list(tmp_path.iterdir())) < 25  # some that a worker has been sent are not recalled in time
+    assert len(list(tmp_path.iterdir())) < 25  # some that had been sent to a worker are not recalled in time
 
 
 @either

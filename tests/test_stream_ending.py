@@ -285,8 +285,7 @@ def test_the_collector_may_run_in_any_thread(lazy: LazyWay) -> None:
         lazy.run(main)
 
 
-@pytest.mark.parametrize("lock", ["lock", "changed"])
-def test_the_collector_may_run_where_the_locks_of_the_stream_are_held(lock: str) -> None:
+def test_the_collector_may_run_where_the_lock_of_the_stream_is_held() -> None:
     full, gate = Event(), Event()
 
     def call(item: int) -> int:
@@ -295,7 +294,7 @@ def test_the_collector_may_run_where_the_locks_of_the_stream_are_held(lock: str)
 
     stream = Concurrent.stream(call, Filling(full, 4), limit=2)
     assert next(stream) == 0
-    gone, held = watch(stream), getattr(run_of(stream), lock)
+    gone, held = watch(stream), run_of(stream).lock
 
     def collect() -> None:
         with held:

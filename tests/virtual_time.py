@@ -45,8 +45,8 @@ class VirtualClock(Clock):
     def now(self) -> float:
         return self.time
 
-    def acquire(self, bell: Lock, seconds: float) -> None:
-        self.sleep(seconds, lambda real: bell.acquire(timeout=real))
+    def acquire(self, bell: Lock, seconds: float) -> bool:
+        return self.sleep(seconds, lambda real: bell.acquire(timeout=real))
 
     def wait(self, condition: Condition, seconds: float) -> None:
         self.sleep(seconds, condition.wait)

@@ -1,0 +1,292 @@
+"""The caller's half of a map or stream on threads or on an executor."""
+
+from collections.abc import Iterator
+from math import inf
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from concurrency import pacing
+from concurrency._calls import Inputs, Job
+from concurrency._delivery import END, AtTheEnd
+from concurrency._gates import Gate
+from concurrency._outcomes import timed_out, traceback_of
+from concurrency._progress import INTERVAL, Progress
+from concurrency._runs import Run
+
+GLANCE = 0.001
+"""Seconds for which inputs are read in a row, before a look whether there is something to hand out."""
+
+
+def results_of(pull: "Pull", delivery: AtTheEnd) -> list[Any]:
+    """All results of a map."""
+    pull.next()
+    error = pull.error()
+    if error is None:
+        return delivery.results
+    del delivery, pull
+    try:
+        raise error
+    finally:
+        del error  # its traceback holds this frame, which must not hold it in turn
+
+
+class Pull:
+    """Reads inputs, hands out results and ends the run. It alone holds the iterator of inputs: no worker advances or drops it.
+
+    Several threads may pull at once. The lock of the run guards the fields here as well; `_reading` makes sure that one thread
+    at a time is in the iterator of inputs, `_ending` that one ends the run and the others wait for it.
+
+    Each round of `next` decides under the lock what to do, and does it without. Who decides to wait hangs up a bell in the same
+    step, and whoever changes something rings all bells under the lock: so no change goes unheard.
+    """
+
+    def __init__(self, job: Job, run: Run, window: float = inf) -> None:
+        rate = job.options.rate
+        self._run: Run | None = run
+        self._job: Job | None = job
+        self._name = job.name
+        self._timeout = job.options.timeout
+        self._deadline = job.deadline
+        self._gate = None if rate is None else Gate(rate, run)
+        self._total = job.total()
+        self._window = window
+        # Inputs are read for a quarter of the window at a time while there is something to hand out: the other calls of the
+        # window are ready, running or waiting, and to wake a worker for each would cost more than many a call.
+        self._step = 1 if rate is not None or window == inf else max(1, window // 4)
+        self._read_at = -inf  # how many results are taken when it is time to read again
+        self._source: Iterator[Inputs] | None = None
+        self._reading = False
+        self._present = 0  # threads that wait for a start under `rate`, or might
+        self._exhausted = False
+        self._taken: int = 0
+        self._progress = job.progress
+        self._ending = False
+        self._over = False
+        self._was_interrupted = False
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+
+    def next(self) -> Any:
+        """The next result, or `END`. Whether that is the end of the inputs or a failure, `error` says.
+
+        A result that has been handed out makes room for inputs, which are read before the next is handed out: so calls go on
+        under a slow consumer, and never more of them than it allows for.
+        """
+        run, gate = self._run, self._gate
+        if run is None:
+            return END
+        try:
+            with run.lock:
+                self._present += gate is not None
+                result = run.delivery.take()
+                if result is not END and self._taken < self._read_at:
+                    self._taken += 1
+                    return result
+            return self._advance(run, result)
+        except KeyboardInterrupt as interrupt:
+            self._interrupt(run, interrupt)
+            raise
+        except BaseException as fault:  # a bar's, or one of ours
+            with run.lock:
+                run.give_up(fault)
+            self.close()
+            raise
+        finally:
+            if gate is not None:
+                self._leave_line(run, gate)
+
+    def error(self) -> BaseException | None:
+        """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""
+        if self._was_interrupted:
+            return KeyboardInterrupt(f"{self._name} has been interrupted")
+        if self._error is not None:
+            BaseException.with_traceback(self._error, self._traceback)  # whatever the class makes of the method's name
+        return self._error
+
+    def close(self) -> None:
+        """No further input is read and no further call starts; returns when the running calls have ended."""
+        run = self._run
+        if run is None:
+            return
+        try:
+            run.stop()
+            while True:
+                with run.lock:
+                    if run.is_worker():
+                        return  # it would wait for itself; whoever comes from outside ends the run
+                    if not run.running():
+                        is_ended_elsewhere, self._ending = self._ending, True
+                        break
+                    bell = run.hang_bell()
+                run.wait(bell)
+            if not is_ended_elsewhere:
+                self._end(run, late=False)
+        except KeyboardInterrupt as interrupt:
+            self._interrupt(run, interrupt)
+            raise
+
+    def abandon(self) -> None:
+        """As `close`, without waiting and without any lock: for the garbage collector."""
+        run, progress = self._run, self._progress
+        if run is not None:
+            run.stopped = True
+            if progress is not None:
+                progress.abandon(run.count(), run.failures.caught)
+
+    def _advance(self, run: Run, result: Any) -> Any:  # noqa: PLR0912  one table of what to do next, and what ends it
+        """Read, start and wait, until there is something to hand out: at once, if a result has been taken already."""
+        gate, has_looked = self._gate, result is not END
+        while True:
+            room, bell = 0.0, None
+            asks = ends = False
+            with run.lock:
+                if not has_looked:
+                    result = run.delivery.take()
+                has_looked = False
+                late = self._deadline != inf and pacing.clock.now() >= self._deadline
+                if not (late or self._reading or run.stopped):
+                    asks = gate is not None and gate.may_open()
+                    room = self._room(run, result is not END)
+                if asks or room > 0:
+                    self._reading = True
+                elif result is not END:
+                    pass
+                elif self._over:
+                    return END
+                elif not self._ending and (late or self._has_ended(run)):
+                    ends = self._ending = True
+                else:
+                    bell = run.hang_bell()
+            if asks and gate is not None:
+                self._pass(run, gate)
+            elif room > 0:
+                self._read(run, room)
+            elif ends:
+                self._end(run, late)
+                return END
+            if self._progress is not None:
+                self._show(run, self._progress)
+            if result is not END:
+                with run.lock:
+                    self._taken += 1
+                return result
+            if bell is not None:
+                run.wait(bell, self._next_look(run))
+
+    def _inputs(self, job: Job) -> Iterator[Inputs]:
+        return job.inputs() if job.observer is None else job.observer.reading(job.inputs())
+
+    def _room(self, run: Run, has_result: bool) -> float:
+        """How many inputs may be read, while a result waits for that to be done, or none does. With the lock."""
+        if self._exhausted or (self._gate is not None and self._gate.inputs is not None):
+            return 0
+        return min(self._window - run.read + self._taken, run.ahead - run.read + run.finished)
+
+    def _read(self, run: Run, room: float) -> None:
+        """Read inputs, one after the other, and have their calls started. By the thread that has set `_reading`."""
+        inputs: Inputs | None = None
+        source: Iterator[Inputs] | None = None
+        until = monotonic() + GLANCE
+        try:
+            if self._source is None and self._job is not None:
+                self._source, self._job = self._inputs(self._job), None
+            source = self._source
+            while room > 0 and source is not None:
+                inputs = next(source, None)
+                if inputs is None:
+                    self._exhausted = True
+                    break
+                if self._gate is not None:
+                    with run.lock:
+                        self._gate.hold(inputs)
+                    break
+                run.admit(inputs)
+                room -= 1
+                if run.stopped or monotonic() >= until:
+                    break
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001  whatever the input raises ends the run as a failing call does
+            error = run.failures.seen(raised)
+            with run.lock:
+                run.give_up(error, index=run.read)
+            del error
+        finally:
+            self._done_reading(run)
+            del self, run, source, inputs  # the frame of an input that fails holds this one
+
+    def _done_reading(self, run: Run) -> None:
+        with run.lock:
+            self._reading = False
+            if self._gate is None and self._progress is None:
+                self._read_at = inf if self._exhausted else run.read - self._window + self._step
+            run.notify()  # another consumer may be the one to read on
+
+    def _pass(self, run: Run, gate: Gate) -> None:
+        """Start the call that waits for `rate`, if it is due. By the thread that has set `_reading`."""
+        try:
+            inputs = gate.ask()
+            if inputs is not None:
+                run.admit(inputs)
+        finally:
+            self._done_reading(run)
+
+    def _has_ended(self, run: Run) -> bool:
+        if run.stopped:
+            return not run.running()
+        return self._exhausted and run.has_ended() and (self._gate is None or self._gate.inputs is None)
+
+    def _show(self, run: Run, progress: Progress) -> None:
+        """Bring the bar up to date, if it is time: of several consumers one draws."""
+        with run.lock:
+            if pacing.clock.now() < progress.due:
+                return
+            progress.due = pacing.clock.now() + INTERVAL
+            finished, failed = run.count(), run.failures.caught
+        progress.show(finished, failed)
+
+    def _next_look(self, run: Run) -> float:
+        """When there will be something to do though nothing has changed."""
+        due = inf if run.stopped or self._gate is None or self._reading else self._gate.due
+        return min(self._deadline, due, inf if self._progress is None else self._progress.due)
+
+    def _leave_line(self, run: Run, gate: Gate) -> None:
+        with run.lock:
+            self._present -= 1
+            is_last = not self._present
+            run.notify()  # another consumer looks anew when the start is due
+        if is_last and gate.is_in_line():
+            gate.leave()
+
+    def _end(self, run: Run, late: bool) -> None:
+        """Give everything back, and keep why. Only the thread that has set `_ending` comes here."""
+        run.stopped = True
+        with run.lock:
+            is_all_read = self._exhausted and (self._gate is None or self._gate.inputs is None)
+            complete = run.count() == (run.read if is_all_read else self._total)
+            quiet = not run.running()
+        run.leave(wait=quiet)
+        if run.failures:
+            self._error = run.failures.first()
+        elif late and not complete:
+            self._error = timed_out(self._name, self._timeout, run.count(), run.read, self._total)
+        self._over_with(run)
+
+    def _interrupt(self, run: Run, interrupt: KeyboardInterrupt) -> None:
+        """Ctrl-C, in our code or in the input's: at once, so the running calls are left to end in the background."""
+        run.stopped = self._ending = self._was_interrupted = True
+        run.leave(wait=False)
+        run.failures.note_on(interrupt)
+        self._over_with(run)
+
+    def _over_with(self, run: Run) -> None:
+        progress, self._progress = self._progress, None
+        fault = None if progress is None else progress.close(run.count(), run.failures.caught)
+        if self._error is None:
+            self._error = fault
+        self._traceback = traceback_of(self._error)
+        self._run = self._source = self._job = self._gate = None
+        with run.lock:
+            self._over = True
+            run.notify()
