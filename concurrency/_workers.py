@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from math import inf
-from threading import Condition, Lock, get_ident
+from threading import Condition, Lock, Thread, current_thread, get_ident, main_thread
 
 from concurrency import pacing
 from concurrency._options import default_workers
@@ -152,7 +152,31 @@ class _Pool:
     def __init__(self) -> None:
         self._lock = Lock()
         self._free = self._size = default_workers()
+        self._has_started = False
         self.executor = ThreadPoolExecutor(self._size, "concurrency")
+
+    def start_first(self) -> bool:
+        """Start one thread where Ctrl-C cannot come in between, which it does in the main thread alone. False if there is none.
+
+        The executor does not know of a thread in whose start its `submit` was interrupted. At its end Python waits for that
+        thread all the same, and only another thread of the executor would pass on to it that it is to end.
+        """
+        if current_thread() is not main_thread():
+            return True
+        starter = Thread(target=self._submit_nothing, name="start of concurrency")
+        try:
+            starter.start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down: whoever submits next hears of it
+            return False
+        starter.join()
+        return self._has_started
+
+    def _submit_nothing(self) -> None:
+        try:
+            Context().run(self.executor.submit, bool)
+            self._has_started = True
+        except RuntimeError:  # as above
+            pass
 
     def lend_to(self, worker: _Worker) -> None:
         """Give a thread to a worker, if one is free."""
@@ -180,8 +204,14 @@ def _shared_pool() -> _Pool:
     global _pool  # noqa: PLW0603  one pool for all maps of the process
     pool = _pool
     if pool is None:
+        fresh = _Pool()
+        if not fresh.start_first():
+            fresh.executor.shutdown(wait=False)  # see `_retire`
+            fresh = _Pool()
         with _pool_lock:
-            pool = _pool = _pool or _Pool()
+            pool = _pool = _pool or fresh
+        if pool is not fresh:  # another thread was faster
+            fresh.executor.shutdown(wait=False)
     return pool
 
 
