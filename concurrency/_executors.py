@@ -71,7 +71,6 @@ class _ExecutorRun(Run):
         self._is_broken = False
         self._submitters: set[int] = set()  # threads that are in `submit`
         self._is_inline = False
-        self.exhausted = False  # whether all inputs have been read
         # For the tasks:
         self.sent = job.sent
         self.catch = options.catch if self.size > 1 else ()  # a task of one call ends with it in any case

@@ -219,6 +219,7 @@ class Pull:
     def _done_reading(self, run: Run) -> None:
         with run.lock:
             self._reading = False
+            run.exhausted = run.exhausted or self._exhausted
             if self._gate is None and self._progress is None:
                 self._read_at = inf if self._exhausted else run.read - self._window + self._step
             run.notify()  # another consumer may be the one to read on

@@ -30,6 +30,7 @@ class Run:
         self.refill = refill  # when so few are left, the caller is woken to read more
         self.read: int = 0
         self.finished = 0
+        self.exhausted = False  # all inputs have been read
         self.stopped = False  # no further call may start
         self._bells: list[Lock] = []
 

@@ -29,18 +29,20 @@ class SequenceRun(Run):
         self._indices = _shared(self.read)
         self._skipped: list[int] = []  # taken, and not begun
         self._crew = Crew(self._limit)
+        self._hired = 0
 
     def hire(self) -> None:
-        """Start workers. If the system gives fewer threads than asked for, those will do, unless there is none at all."""
-        for place in range(min(self._limit, self.read)):
-            if self.stopped or not length_hint(self._indices):
-                break
-            refusal = self._crew.hire(self._work)
-            if refusal is not None:
-                if place == 0:
-                    with self.lock:
-                        self.give_up(refusal)
-                break
+        """Start a worker, which starts the next before its own first call: so trivial calls are all done by one or two.
+
+        If the system gives fewer threads than asked for, those will do, unless there is none at all.
+        """
+        if self.stopped or self._hired >= self._limit or not length_hint(self._indices):
+            return
+        self._hired += 1  # without a lock: the one who was started last is the only one to come here
+        refusal = self._crew.hire(self._work)
+        if refusal is not None and self._hired == 1:
+            with self.lock:
+                self.give_up(refusal)
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
         return self._crew.wait(until)
@@ -65,6 +67,7 @@ class SequenceRun(Run):
         if self.observer is not None:
             function, given = with_number(self.observer.calling(function)), Numbered(inputs)
         try:
+            self.hire()
             for indices in (islice(self._indices, 1), self._indices):
                 index = None
                 for index in indices:

@@ -192,7 +192,7 @@ class _ThreadRun(Run):
                     if inputs is None:
                         # One step with seeing that nothing waits: a call that came in between would be left behind.
                         self._leave()
-                        if self.stopped:
+                        if self.stopped or self.exhausted:
                             return
                         self._lounge.append(bell)
                 # The last reference to an input or a result may run its code: not under the lock, and not kept while waiting.

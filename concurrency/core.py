@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Never, TypeVar, Unpack, overload
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
-from concurrency import _executors, _threads
+from concurrency import _threads
 from concurrency._calls import Job
 from concurrency._delivery import AsCompleted, InOrder
 from concurrency._options import LazyOptions, MapOptions, Operation, SyncLazyOptions, SyncMapOptions
@@ -397,14 +397,21 @@ def a_as_completed(
 
 def _run_map(job: Job) -> list[Any]:
     try:
-        return _threads.run_map(job) if job.options.executor is None else _executors.run_map(job)
+        if job.options.executor is None:
+            return _threads.run_map(job)
+        from concurrency import _executors  # noqa: PLC0415  importing the package must not load pickle
+
+        return _executors.run_map(job)
     finally:
         del job  # the traceback of what it raises holds this frame
 
 
 def _stream(job: Job, delivery: InOrder | AsCompleted) -> Stream[Any]:
-    driver = _threads if job.options.executor is None else _executors
-    return Stream(driver.run_stream(job, delivery))
+    if job.options.executor is None:
+        return Stream(_threads.run_stream(job, delivery))
+    from concurrency import _executors  # noqa: PLC0415  as above
+
+    return Stream(_executors.run_stream(job, delivery))
 
 
 class _Static(Generic[F]):

@@ -2,17 +2,16 @@
 
 import os
 from contextvars import Token
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from concurrency._brief import brief
 from concurrency._observing import Observer, watching
-from concurrency._recorder import Recorder, Watch
 
 if TYPE_CHECKING:
     from concurrency._calls import Job
     from concurrency._picture import Picture
+    from concurrency._recorder import Recorder
 
 KEEP = 100_000
 """Calls that are kept by default: some 30 MB, and as many as a browser draws without a delay."""
@@ -67,6 +66,8 @@ class Timeline:
             raise TypeError(f"keep must be an integer, got {brief(keep)}")
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
+        from concurrency._recorder import Recorder  # noqa: PLC0415  importing the package must stay light
+
         self._recorder = Recorder(keep)
         self._token: Token[Any] | None = None
 
@@ -116,30 +117,34 @@ class Timeline:
 class _Watchers:
     """The timelines that a context is in, nested in one another: what begins there is in each of them."""
 
-    def __init__(self, recorders: tuple[Recorder, ...]) -> None:
+    def __init__(self, recorders: "tuple[Recorder, ...]") -> None:
         self.recorders = recorders
 
     def __call__(self, job: "Job") -> Observer | None:
+        from concurrency._recorder import Watch  # noqa: PLC0415  as above
+
         # A task may outlive the block that it was started in: then nobody watches it any more.
         recorders = [recorder for recorder in self.recorders if recorder.listens()]
         return Watch(job, recorders) if recorders else None
 
 
-def _checked_path(path: "str | os.PathLike[str]") -> Path:
-    checked = Path(path)
-    if checked.suffix not in (".html", ".json"):
-        raise ValueError(f"path must end in .html or .json, got {brief(str(path))}")
-    if not checked.parent.is_dir():
-        raise FileNotFoundError(f"the directory of path does not exist, got {brief(str(path))}")
+def _checked_path(path: "str | os.PathLike[str]") -> str:
+    checked = os.fspath(path)
+    if not checked.endswith((".html", ".json")):
+        raise ValueError(f"path must end in .html or .json, got {brief(checked)}")
+    if not os.path.isdir(os.path.dirname(checked) or "."):
+        raise FileNotFoundError(f"the directory of path does not exist, got {brief(checked)}")
     return checked
 
 
-def _write(picture: "Picture", path: Path) -> None:
-    if path.suffix == ".json":
+def _write(picture: "Picture", path: str) -> None:
+    if path.endswith(".json"):
         from concurrency._trace_events import trace_events  # noqa: PLC0415  as above
 
-        path.write_text(trace_events(picture), encoding="utf-8")
+        text = trace_events(picture)
     else:
         from concurrency._timeline_page import page  # noqa: PLC0415  as above
 
-        path.write_text(page(picture), encoding="utf-8", newline="\n")
+        text = page(picture)
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
