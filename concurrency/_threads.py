@@ -24,6 +24,9 @@ _COROUTINE: Final[Any] = CoroutineType  # compared with in place: to call `is_co
 PATIENCE = 0.0002
 """Seconds that a waiting caller gives one worker to be done with everything, before more are sent for."""
 
+MANY = 16
+"""Waits in a row, all within its patience, after which a caller takes calls for trivial again."""
+
 PROBE = 0.05
 """Seconds between two looks of an open stream whether the interpreter is about to end, which waits for its calls then."""
 
@@ -81,6 +84,7 @@ class _ThreadRun(Run):
         self._arriving = False
         self._is_chained = False  # whether a worker has sent for the one that is arriving
         self._trivial = True
+        self._short_waits = 0  # how many in a row
         self._lounge: list[Lock] = []
         self._crew = Crew(self._limit)
 
@@ -102,10 +106,14 @@ class _ThreadRun(Run):
         self._hire()
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
-        if not self._trivial:
-            return super().wait(bell, until)
-        rang = super().wait(bell, min(until, pacing.clock.now() + PATIENCE))
-        if not rang:
+        patient_until = pacing.clock.now() + PATIENCE
+        rang = super().wait(bell, min(until, patient_until) if self._trivial else until)
+        if rang and pacing.clock.now() < patient_until:
+            self._short_waits += 1
+            self._trivial = self._trivial or self._short_waits >= MANY
+            return True
+        self._short_waits = 0
+        if self._trivial:
             with self.lock:
                 self._trivial = False
                 sends = self._may_send()
