@@ -25,11 +25,11 @@ END: Final = object()
 """The answer of a line that has given everything."""
 
 
-class Expected(Exception):  # noqa: N818
+class Expected(Exception):
     """What calls fail with, and `catch` takes."""
 
 
-class Fatal(Exception):  # noqa: N818
+class Fatal(Exception):
     """What calls fail with, and no `catch` takes."""
 
 
@@ -61,7 +61,7 @@ class Line:
         self.faults: list[str] = []
         self.lock = threading.RLock()
         self.stream: Any = None
-        self.reader: set[Any] = set()  # threads or tasks that have read inputs
+        self.races = False  # whether a call may begin while another is failing
 
     def options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"limit": self.limit, "catch": self.catch}
@@ -80,7 +80,7 @@ class Line:
         with self.lock:
             if index in self.begun:
                 self.faults.append(f"call {index} has begun twice")
-            if self.is_over():
+            if self.is_over() or (self.failures and not self.races):
                 self.faults.append(f"call {index} begins after the end")
             self.begun.append(index)
             self.flying[index] = handle
@@ -105,7 +105,8 @@ class Line:
         return sum(1 for answer in self.answers if answer is not END and not _is_raised(answer)) if self.is_lazy else 0
 
     def is_over(self) -> bool:
-        return self.closed or bool(self.answers and (not self.is_lazy or self.answers[-1] is END or _is_raised(self.answers[-1])))
+        last = self.answers[-1] if self.answers else None
+        return self.closed or bool(self.answers and (not self.is_lazy or last is END or _is_raised(last)))
 
     def is_stopping(self) -> bool:
         return bool(self.failures) or self.closing
@@ -252,6 +253,8 @@ class Threads(_Threaded):
     operations = ("map", "stream", "as_completed")
 
     def function(self, line: Line, executor: Any) -> Callable[[int], Any]:
+        line.races = True
+
         def call(index: int) -> Any:
             decision: SimpleQueue[Any] = SimpleQueue()
             line.begin(index, decision)

@@ -3,7 +3,6 @@
 import os
 from typing import Any, ClassVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -13,6 +12,8 @@ from tests.driven import Executors, Expected, Fatal, Line, Loop, Threads, serial
 MOST = 3
 """Lines at once."""
 
+places = st.sampled_from(range(MOST))
+
 
 class _Machine(RuleBasedStateMachine):
     world_class: ClassVar[Any]
@@ -21,53 +22,63 @@ class _Machine(RuleBasedStateMachine):
         super().__init__()
         self.world = self.world_class()
         self.lines: list[Line] = []
+        self.over: list[Line] = []
 
-    def pick(self, place: int) -> Line:
+    def line(self, place: int) -> Line:
         return self.lines[place % len(self.lines)]
 
     @precondition(lambda self: len(self.lines) < MOST)
     @rule(
-        operation=st.integers(0, 2),
-        count=st.integers(0, 9),
-        limit=st.integers(1, 4),
-        buffersize=st.integers(1, 9),
+        operation=st.sampled_from(range(3)),
+        count=st.sampled_from([5, 9, 7, 2, 1, 0]),
+        limit=st.sampled_from([2, 3, 4, 1]),
+        buffersize=st.sampled_from([4, 1, 2, 3, 6, 9]),
         catch=st.booleans(),
     )
     def open(self, operation: int, count: int, limit: int, buffersize: int, catch: bool) -> None:
         line = Line(self.world.operations[operation], count, limit, buffersize, catch)
         self.world.open(line)
         self.lines.append(line)
-        if not line.is_lazy:
-            self.world.ask(line)
+        self.world.ask(line)
 
     @precondition(lambda self: self.lines)
-    @rule(place=st.integers(0, MOST - 1))
-    def ask(self, place: int) -> None:
-        line = self.pick(place)
-        if line.is_lazy and not line.asked and line.stream is not None:
+    @rule(place=places, which=st.sampled_from(range(4)), how=st.sampled_from(["well"] * 8 + ["expected", "fatal"]))
+    def go_on(self, place: int, which: int, how: str) -> None:
+        """Ask if there is an answer or nobody has asked; else end a call."""
+        line = self.line(place)
+        if line.is_lazy and not line.asked and not line.closing:
             self.world.ask(line)
+        else:
+            self.end_one(line, which, how)
 
     @precondition(lambda self: self.lines)
-    @rule(place=st.integers(0, MOST - 1), which=st.integers(0, 9), how=st.sampled_from(["well"] * 6 + ["expected", "fatal"]))
+    @rule(place=places, which=st.sampled_from(range(4)), how=st.sampled_from(["well"] * 6 + ["expected", "fatal"]))
     def end(self, place: int, which: int, how: str) -> None:
-        line = self.pick(place)
-        self.end_one(line, which, how)
+        self.end_one(self.line(place), which, how)
 
-    @precondition(lambda self: self.lines)
-    @rule(place=st.integers(0, MOST - 1), which=st.integers(0, 9))
+    @precondition(lambda self: any(line.flying for line in self.lines))
+    @rule(place=places, which=st.sampled_from(range(4)))
     def start(self, place: int, which: int) -> None:
-        line = self.pick(place)
+        line = self.line(place)
         with line.lock:
             flying = sorted(line.flying)
         if flying:
             self.world.start(line, flying[which % len(flying)])
 
-    @precondition(lambda self: self.lines)
-    @rule(place=st.integers(0, MOST - 1), drop=st.booleans())
-    def leave(self, place: int, drop: bool) -> None:
-        line = self.pick(place)
-        if line.is_lazy and not line.closing and not (drop and line.asked):
-            (self.world.drop if drop else self.world.close)(line)
+    @precondition(lambda self: any(line.is_lazy and line.begun for line in self.lines))
+    @rule(place=places, how=st.sampled_from([None, None, None, None, "close", "drop"]))
+    def leave(self, place: int, how: str | None) -> None:
+        line = self.line(place)
+        if how is not None and line.is_lazy and not line.closing and not (how == "drop" and line.asked):
+            (self.world.drop if how == "drop" else self.world.close)(line)
+
+    @precondition(lambda self: any(line.is_over() and not line.flying for line in self.lines))
+    @rule()
+    def forget(self) -> None:
+        """Make room for others."""
+        over = [line for line in self.lines if line.is_over() and not line.flying]
+        self.lines = [line for line in self.lines if line not in over]
+        self.over += over
 
     def end_one(self, line: Line, which: int, how: str) -> None:
         with line.lock:
@@ -97,7 +108,7 @@ class _Machine(RuleBasedStateMachine):
                 assert len(line.begun) <= begun + line.limit  # a worker may have been about to begin
             line.stream = None
         self.world.finish()
-        for line in self.lines:
+        for line in (*self.lines, *self.over):
             line.check()
             assert not line.flying
             assert not line.asked
@@ -109,7 +120,8 @@ def _machine(world: Any, examples: int) -> Any:
         max_examples=examples * int(os.environ.get("CONCURRENCY_TEST_FACTOR", "1")),
         stateful_step_count=40,
         deadline=None,
-        derandomize="CONCURRENCY_TEST_FACTOR" not in os.environ,  # the same examples in every run, unless it is to find new ones
+        derandomize="CONCURRENCY_TEST_FACTOR"
+        not in os.environ,  # the same examples in every run, unless it is to find new ones
         database=None,
         suppress_health_check=list(HealthCheck),
     )
