@@ -105,7 +105,6 @@ def test_after_a_failure_no_further_call_starts_and_those_that_run_are_left_to_e
     """Its futures never tell that they run, and let themselves be cancelled though they do."""
     with pytest.raises(ValueError, match="zero"):
         Concurrent.map(partial(leave_a_trace, str(tmp_path)), range(50), executor=executor)
-    assert (tmp_path / "1").exists()
     (tmp_path / "go").touch()
     assert Concurrent.map(double, range(50), executor=executor) == list(range(0, 100, 2))  # by now the others would have begun
     assert len(list(tmp_path.iterdir())) < 25  # some that had been sent to a worker are not recalled in time

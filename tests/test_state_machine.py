@@ -115,7 +115,7 @@ class _Machine(RuleBasedStateMachine):
 
 
 def _machine(world: Any, examples: int) -> Any:
-    machine = type(f"{world.__name__}Machine", (_Machine,), {"world_class": world})
+    machine: Any = type(f"{world.__name__}Machine", (_Machine,), {"world_class": world})
     machine.TestCase.settings = settings(
         max_examples=examples * int(os.environ.get("CONCURRENCY_TEST_FACTOR", "1")),
         stateful_step_count=40,
