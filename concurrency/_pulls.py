@@ -1,5 +1,6 @@
 """The caller's half of a map or stream on threads or on an executor."""
 
+from collections import deque
 from collections.abc import Iterator
 from math import inf
 from time import monotonic
@@ -13,6 +14,9 @@ from concurrency._gates import Gate
 from concurrency._outcomes import timed_out, traceback_of
 from concurrency._progress import INTERVAL, Progress
 from concurrency._runs import Run
+
+DRAIN = 64
+"""Results taken out of a run at a time: more would save nothing."""
 
 GLANCE = 0.001
 """Seconds for which inputs are read in a row, before a look whether there is something to hand out."""
@@ -60,6 +64,8 @@ class Pull:
         self._present = 0  # threads that wait for a start under `rate`, or might
         self._exhausted = False
         self._taken: int = 0
+        self._ready: deque[Any] = deque()  # results on their way to consumers, who take them without the lock
+        self._drained = 0  # how many were put there; they count as taken when it is empty
         self._progress = job.progress
         self._ending = False
         self._over = False
@@ -73,15 +79,20 @@ class Pull:
         A result that has been handed out makes room for inputs, which are read before the next is handed out: so calls go on
         under a slow consumer, and never more of them than it allows for.
         """
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            pass
         run, gate = self._run, self._gate
         if run is None:
             return END
         try:
             with run.lock:
                 self._present += gate is not None
-                result = run.delivery.take()
+                result = self._take(run)
                 if result is not END and self._taken < self._read_at:
                     self._taken += 1
+                    self._drain(run)
                     return result
             return self._advance(run, result)
         except KeyboardInterrupt as interrupt:
@@ -107,6 +118,7 @@ class Pull:
     def close(self) -> None:
         """No further input is read and no further call starts; returns when the running calls have ended."""
         run = self._run
+        self._ready.clear()
         if run is None:
             return
         try:
@@ -138,11 +150,13 @@ class Pull:
         """Read, start and wait, until there is something to hand out: at once, if a result has been taken already."""
         gate, has_looked = self._gate, result is not END
         while True:
+            if self._progress is not None:
+                self._show(run, self._progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
             room, bell = 0.0, None
             asks = ends = False
             with run.lock:
                 if not has_looked:
-                    result = run.delivery.take()
+                    result = self._take(run)
                 has_looked = False
                 late = self._deadline != inf and pacing.clock.now() >= self._deadline
                 if not (late or self._reading or run.stopped):
@@ -165,14 +179,33 @@ class Pull:
             elif ends:
                 self._end(run, late)
                 return END
-            if self._progress is not None:
-                self._show(run, self._progress)
             if result is not END:
                 with run.lock:
                     self._taken += 1
                 return result
             if bell is not None:
                 run.wait(bell, self._next_look(run))
+
+    def _take(self, run: Run) -> Any:
+        """The next result, or `END`. With the lock."""
+        try:
+            result = self._ready.popleft()  # another consumer has drained the run meanwhile
+        except IndexError:
+            self._taken += self._drained
+            self._drained = 0
+            return run.delivery.take()
+        self._drained -= 1
+        return result
+
+    def _drain(self, run: Run) -> None:
+        """Take out what is there, up to where it is time to read again, to be handed out without the lock. With the lock."""
+        take, ready = run.delivery.take, self._ready
+        for _ in range(int(min(self._read_at - self._taken, DRAIN))):
+            result = take()
+            if result is END:
+                break
+            ready.append(result)
+            self._drained += 1
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
         return job.inputs() if job.observer is None else job.observer.reading(job.inputs())
@@ -277,6 +310,7 @@ class Pull:
     def _interrupt(self, run: Run, interrupt: KeyboardInterrupt) -> None:
         """Ctrl-C, in our code or in the input's: at once, so the running calls are left to end in the background."""
         run.stopped = self._ending = self._was_interrupted = True
+        self._ready.clear()
         run.leave(wait=False)
         run.failures.note_on(interrupt)
         self._over_with(run)

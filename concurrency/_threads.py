@@ -76,8 +76,9 @@ class _ThreadRun(Run):
         self._limit = job.options.limit
         self._deadline = job.deadline
         self._is_lazy = job.operation.is_lazy
-        self._is_timeless = not self._is_lazy and self._deadline == inf
+        # Until then no call has to ask whether it may start. It may always, but for a deadline, or at the interpreter's end.
         self._probe_at = 0.0
+        self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
         self._expect = delivery.expect
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._active = 0
@@ -193,7 +194,7 @@ class _ThreadRun(Run):
                     if arriving:
                         self._arriving = arriving = False  # before the look at what waits: see `admit`
                         self._trivial = self._trivial or (self._is_chained and not waiting)
-                    if waiting and not self.stopped and (self._is_timeless or self._may_start()):
+                    if waiting and not self.stopped and (monotonic() < self._unasked_until or self._may_start()):
                         index, inputs = waiting.popleft()
                     # A caller that is not waiting is not there to lose its patience.
                     sends = self._is_chained = not (self._trivial and bells) and self._may_send()
@@ -252,6 +253,8 @@ class _ThreadRun(Run):
             self.stopped = True
         elif self._is_lazy and monotonic() >= self._probe_at:
             self._probe_at = monotonic() + PROBE
+            if self._deadline == inf:
+                self._unasked_until = self._probe_at
             if is_ending():
                 self.give_up(RuntimeError("the interpreter is shutting down: no further call starts"))
         return not self.stopped

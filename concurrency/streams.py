@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, Self
 
 from typing_extensions import TypeVar
 
@@ -39,7 +39,8 @@ class Stream(Iterator[T_co], Generic[T_co]):
     def __next__(self) -> T_co:
         result = self._pull.next()
         if result is not END:
-            return cast("T_co", result)
+            value: T_co = result  # `cast` would be a call
+            return value
         error = self._pull.error()
         if error is None:  # not "if not error": an exception may be falsy
             raise StopIteration
@@ -93,7 +94,8 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         if result is END:
             result = await self._pull.next()
         if result is not END:
-            return cast("T_co", result)
+            value: T_co = result
+            return value
         error = self._pull.error()
         if error is None:
             raise StopAsyncIteration
