@@ -83,7 +83,7 @@ class Pull:
             return self._ready.popleft()
         except IndexError:
             pass
-        run, gate = self._run, self._gate
+        run, gate, result = self._run, self._gate, None
         if run is None:
             return END
         try:
@@ -106,6 +106,7 @@ class Pull:
         finally:
             if gate is not None:
                 self._leave_line(run, gate)
+            del self, run, gate, result  # the frames of an input that fails hold this one
 
     def error(self) -> BaseException | None:
         """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""
@@ -149,42 +150,45 @@ class Pull:
     def _advance(self, run: Run, result: Any) -> Any:  # noqa: PLR0912  one table of what to do next, and what ends it
         """Read, start and wait, until there is something to hand out: at once, if a result has been taken already."""
         gate, has_looked = self._gate, result is not END
-        while True:
-            if self._progress is not None:
-                self._show(run, self._progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
-            room, bell = 0.0, None
-            asks = ends = False
-            with run.lock:
-                if not has_looked:
-                    result = self._take(run)
-                has_looked = False
-                late = self._deadline != inf and pacing.clock.now() >= self._deadline
-                if not (late or self._reading or run.stopped):
-                    asks = gate is not None and gate.may_open()
-                    room = self._room(run, result is not END)
-                if asks or room > 0:
-                    self._reading = True
-                elif result is not END:
-                    pass
-                elif self._over:
-                    return END
-                elif not self._ending and (late or self._has_ended(run)):
-                    ends = self._ending = True
-                else:
-                    bell = run.hang_bell()
-            if asks and gate is not None:
-                self._pass(run, gate)
-            elif room > 0:
-                self._read(run, room)
-            elif ends:
-                self._end(run, late)
-                return END
-            if result is not END:
+        try:
+            while True:
+                if self._progress is not None:
+                    self._show(run, self._progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
+                room, bell = 0.0, None
+                asks = ends = False
                 with run.lock:
-                    self._taken += 1
-                return result
-            if bell is not None:
-                run.wait(bell, self._next_look(run))
+                    if not has_looked:
+                        result = self._take(run)
+                    has_looked = False
+                    late = self._deadline != inf and pacing.clock.now() >= self._deadline
+                    if not (late or self._reading or run.stopped):
+                        asks = gate is not None and gate.may_open()
+                        room = self._room(run, result is not END)
+                    if asks or room > 0:
+                        self._reading = True
+                    elif result is not END:
+                        pass
+                    elif self._over:
+                        return END
+                    elif not self._ending and (late or self._has_ended(run)):
+                        ends = self._ending = True
+                    else:
+                        bell = run.hang_bell()
+                if asks and gate is not None:
+                    self._pass(run, gate)
+                elif room > 0:
+                    self._read(run, room)
+                elif ends:
+                    self._end(run, late)
+                    return END
+                if result is not END:
+                    with run.lock:
+                        self._taken += 1
+                    return result
+                if bell is not None:
+                    run.wait(bell, self._next_look(run))
+        finally:
+            del self, run, gate, result  # the frames of an input that fails hold this one
 
     def _take(self, run: Run) -> Any:
         """The next result, or `END`. With the lock."""

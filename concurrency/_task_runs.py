@@ -45,7 +45,8 @@ class TaskRun:
         self._observer = job.observer
         self._observed = None if job.observer is None else job.observer.a_calling(self._make)
         self._fresh: list[Future[Any]] = []
-        self.pace: EagerPace | QueuedPace = EagerPace() if is_eager(self.loop) else QueuedPace(self.loop, self._fresh)
+        self._is_queued = not is_eager(self.loop)
+        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop, self._fresh) if self._is_queued else EagerPace()
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
@@ -102,7 +103,7 @@ class TaskRun:
         task: Future[Any] | None = None
         coroutine: Coroutine[Any, Any, Any] | None = None
         try:
-            if not self._fresh:
+            if self._is_queued and not self._fresh:
                 self._look_soon()
             coroutine = self._make(*inputs) if self._observed is None else self._observed(index, *inputs)
             task = self._create(coroutine, self._context.copy())
@@ -111,6 +112,8 @@ class TaskRun:
             else:
                 self.running[task] = index, inputs
                 self._fresh.append(task)
+                if not self._looking:
+                    self._look_soon()
         except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
             self._fail(index, inputs, error)
         finally:
