@@ -303,8 +303,8 @@ class Pull:
         with run.lock:
             is_all_read = self._exhausted and (self._gate is None or self._gate.inputs is None)
             complete = run.count() == (run.read if is_all_read else self._total)
-            quiet = not run.running()
-        run.leave(wait=quiet)
+        # Only a timeout leaves calls behind. Else none is running, but a worker that came for nothing may not have gone yet.
+        run.leave(wait=not late)
         if run.failures:
             self._error = run.failures.first()
         elif late and not complete:
