@@ -22,7 +22,7 @@ from concurrency._landing import Chunk, land, refuse
 from concurrency._nesting import Frame, check_not_nested, is_in_call_of
 from concurrency._options import UNBOUNDED
 from concurrency._pulls import Pull, results_of
-from concurrency._runs import Run
+from concurrency._runs import GLANCE, Run
 from concurrency._sent import LocalTask
 
 GRACE = 0.1
@@ -77,7 +77,20 @@ class _ExecutorRun(Run):
         self.executor_id = id(executor)
         self.is_timed = job.observer is not None
 
-    def admit(self, inputs: Inputs) -> None:
+    def admit(self, source: Iterator[Inputs], room: float) -> bool:
+        inputs: Inputs = ()
+        until = pacing.clock.now() + GLANCE
+        try:
+            for inputs in islice(source, int(room)):
+                self._admit(inputs)
+                room -= 1
+                if self.stopped or pacing.clock.now() >= until:
+                    return False
+            return room >= 1
+        finally:
+            del self, source, inputs  # the frame of an input that fails holds this one
+
+    def _admit(self, inputs: Inputs) -> None:
         with self.lock:
             self.delivery.expect_all(len(inputs))
             self._outbox.append(Chunk(self.read, inputs, self._is_single))

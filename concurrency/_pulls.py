@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from math import inf
-from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -18,9 +17,6 @@ from concurrency._runs import Run
 DRAIN = 64
 """Results taken out of a run at a time: more would save nothing."""
 
-GLANCE = 0.001
-"""Seconds for which inputs are read in a row, before a look whether there is something to hand out."""
-
 
 def results_of(pull: "Pull", delivery: AtTheEnd) -> list[Any]:
     """All results of a map."""
@@ -33,6 +29,10 @@ def results_of(pull: "Pull", delivery: AtTheEnd) -> list[Any]:
         raise error
     finally:
         del error  # its traceback holds this frame, which must not hold it in turn
+
+
+_READ, _PASS, _HAND_OUT, _WAIT, _END, _OVER = range(6)
+"""What a caller does next: read inputs, let one through the gate, hand out what it has taken, wait, end the run, or nothing."""
 
 
 class Pull:
@@ -68,6 +68,7 @@ class Pull:
         self._drained = 0  # how many were put there; they count as taken when it is empty
         self._progress = job.progress
         self._ending = False
+        self._is_late = False  # why it was ended
         self._over = False
         self._was_interrupted = False
         self._error: BaseException | None = None
@@ -134,7 +135,7 @@ class Pull:
                     bell = run.hang_bell()
                 run.wait(bell)
             if not is_ended_elsewhere:
-                self._end(run, late=False)
+                self._end(run)
         except KeyboardInterrupt as interrupt:
             self._interrupt(run, interrupt)
             raise
@@ -147,39 +148,32 @@ class Pull:
             if progress is not None:
                 progress.abandon(run.count(), run.failures.caught)
 
-    def _advance(self, run: Run, result: Any) -> Any:  # noqa: PLR0912  one table of what to do next, and what ends it
+    def _advance(self, run: Run, result: Any) -> Any:
         """Read, start and wait, until there is something to hand out: at once, if a result has been taken already."""
-        gate, has_looked = self._gate, result is not END
+        gate = self._gate
         try:
             while True:
                 if self._progress is not None:
                     self._show(run, self._progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
-                room, bell = 0.0, None
-                asks = ends = False
+                bell = None
                 with run.lock:
-                    if not has_looked:
+                    ended = run.count()
+                    if result is END:
                         result = self._take(run)
-                    has_looked = False
-                    late = self._deadline != inf and pacing.clock.now() >= self._deadline
-                    if not (late or self._reading or run.stopped):
-                        asks = gate is not None and gate.may_open()
-                        room = self._room(run, result is not END)
-                    if asks or room > 0:
-                        self._reading = True
-                    elif result is not END:
-                        pass
-                    elif self._over:
-                        return END
-                    elif not self._ending and (late or self._has_ended(run)):
-                        ends = self._ending = True
-                    else:
+                    step, room = self._decide(run, result is not END)
+                    if step == _WAIT:
                         bell = run.hang_bell()
-                if asks and gate is not None:
-                    self._pass(run, gate)
-                elif room > 0:
+                        if run.count() != ended:  # by a worker that may not have seen the bell
+                            run.take_down(bell)
+                            continue
+                if step == _READ:
                     self._read(run, room)
-                elif ends:
-                    self._end(run, late)
+                elif step == _PASS and gate is not None:
+                    self._pass(run, gate)
+                elif step == _END:
+                    self._end(run)
+                    return END
+                elif step == _OVER:
                     return END
                 if result is not END:
                     with run.lock:
@@ -189,6 +183,26 @@ class Pull:
                     run.wait(bell, self._next_look(run))
         finally:
             del self, run, gate, result  # the frames of an input that fails hold this one
+
+    def _decide(self, run: Run, has_result: bool) -> tuple[int, float]:
+        """What to do next, and how many inputs to read. With the lock."""
+        late = self._deadline != inf and pacing.clock.now() >= self._deadline
+        if not (late or self._reading or run.stopped):
+            if self._gate is not None and self._gate.may_open():
+                self._reading = True
+                return _PASS, 0
+            room = self._room(run, has_result)
+            if room > 0:
+                self._reading = True
+                return _READ, room
+        if has_result:
+            return _HAND_OUT, 0
+        if self._over:
+            return _OVER, 0
+        if not self._ending and (late or self._has_ended(run)):
+            self._ending, self._is_late = True, late
+            return _END, 0
+        return _WAIT, 0
 
     def _take(self, run: Run) -> Any:
         """The next result, or `END`. With the lock."""
@@ -218,30 +232,28 @@ class Pull:
         """How many inputs may be read, while a result waits for that to be done, or none does. With the lock."""
         if self._exhausted or (self._gate is not None and self._gate.inputs is not None):
             return 0
-        return min(self._window - run.read + self._taken, run.ahead - run.read + run.finished)
+        ahead = run.ahead - run.read + run.count()
+        return ahead if self._window == inf else min(ahead, self._window - run.read + self._taken)
 
     def _read(self, run: Run, room: float) -> None:
         """Read inputs, one after the other, and have their calls started. By the thread that has set `_reading`."""
         inputs: Inputs | None = None
         source: Iterator[Inputs] | None = None
-        until = monotonic() + GLANCE
         try:
             if self._source is None and self._job is not None:
                 self._source, self._job = self._inputs(self._job), None
             source = self._source
-            while room > 0 and source is not None:
+            if source is None:
+                pass
+            elif self._gate is None:
+                self._exhausted = run.admit(source, room)
+            else:
                 inputs = next(source, None)
                 if inputs is None:
                     self._exhausted = True
-                    break
-                if self._gate is not None:
+                else:
                     with run.lock:
                         self._gate.hold(inputs)
-                    break
-                run.admit(inputs)
-                room -= 1
-                if run.stopped or monotonic() >= until:
-                    break
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001  whatever the input raises ends the run as a failing call does
@@ -266,7 +278,7 @@ class Pull:
         try:
             inputs = gate.ask()
             if inputs is not None:
-                run.admit(inputs)
+                run.admit(iter((inputs,)), 1)
         finally:
             self._done_reading(run)
 
@@ -297,17 +309,17 @@ class Pull:
         if is_last and gate.is_in_line():
             gate.leave()
 
-    def _end(self, run: Run, late: bool) -> None:
+    def _end(self, run: Run) -> None:
         """Give everything back, and keep why. Only the thread that has set `_ending` comes here."""
         run.stopped = True
         with run.lock:
             is_all_read = self._exhausted and (self._gate is None or self._gate.inputs is None)
             complete = run.count() == (run.read if is_all_read else self._total)
         # Only a timeout leaves calls behind. Else none is running, but a worker that came for nothing may not have gone yet.
-        run.leave(wait=not late)
+        run.leave(wait=not self._is_late)
         if run.failures:
             self._error = run.failures.first()
-        elif late and not complete:
+        elif self._is_late and not complete:
             self._error = timed_out(self._name, self._timeout, run.count(), run.read, self._total)
         self._over_with(run)
 

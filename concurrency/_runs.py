@@ -1,13 +1,20 @@
 """What the caller of one map or stream shares with whatever runs its calls."""
 
+import sys
+from collections.abc import Iterator
 from math import inf
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from concurrency import pacing
 from concurrency._calls import Inputs, Job
 from concurrency._delivery import Delivery
 from concurrency._outcomes import Failures
+
+HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+GLANCE = 0.001
+"""Seconds for which inputs are read in a row, before a look whether there is something to hand out."""
 
 
 class Run:
@@ -29,13 +36,16 @@ class Run:
         self.ahead = ahead  # how many inputs may be read ahead of the calls that have ended
         self.refill = refill  # when so few are left, the caller is woken to read more
         self.read: int = 0
-        self.finished = 0
+        self.finished: int = 0
         self.exhausted = False  # all inputs have been read
         self.stopped = False  # no further call may start
         self._bells: list[Lock] = []
 
-    def admit(self, inputs: Inputs) -> None:
-        """Number a call whose input has just been read, and have it started. Without the lock."""
+    def admit(self, source: Iterator[Inputs], room: float) -> bool:
+        """Read inputs, at most so many, and have each call started at once; whether there are no more. Without the lock.
+
+        Reads fewer when there are none, when the run has been stopped, or after `GLANCE`.
+        """
         raise NotImplementedError
 
     def running(self) -> bool:
@@ -70,6 +80,11 @@ class Run:
         self._bells.append(bell)
         return bell
 
+    def take_down(self, bell: Lock) -> None:
+        """There is something to do after all. With the lock."""
+        if bell in self._bells:
+            self._bells.remove(bell)
+
     @property
     def watched(self) -> int:
         """How many threads wait for a change. With the lock."""
@@ -83,8 +98,7 @@ class Run:
             rang = pacing.clock.acquire(bell, max(until - pacing.clock.now(), 0))
         if not rang:
             with self.lock:
-                if bell in self._bells:
-                    self._bells.remove(bell)
+                self.take_down(bell)
         return rang
 
     def notify(self) -> None:

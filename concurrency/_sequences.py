@@ -1,6 +1,5 @@
 """The faster path of the driver for threads: a map over a list, a tuple or a range."""
 
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from math import inf
@@ -12,7 +11,7 @@ from concurrency._calls import Job, coroutine_in_threads, is_coroutine
 from concurrency._delivery import AtTheEnd
 from concurrency._observing import Numbered, with_number
 from concurrency._pulls import Pull
-from concurrency._runs import Run
+from concurrency._runs import HAS_GIL, Run
 from concurrency._workers import Crew
 
 
@@ -124,5 +123,4 @@ def _shared(stop: int) -> Iterator[int]:
 
     With a GIL a range's own iterator is one: its `__next__` runs in C without ever letting go of the GIL.
     """
-    gil = getattr(sys, "_is_gil_enabled", None)
-    return iter(range(stop)) if gil is None or gil() else _Claims(stop)
+    return iter(range(stop)) if HAS_GIL else _Claims(stop)

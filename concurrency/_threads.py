@@ -5,6 +5,8 @@ for long, so the interpreter can always end, and an open stream costs no thread.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -15,7 +17,7 @@ from concurrency import pacing
 from concurrency._calls import Inputs, Job, coroutine_in_threads
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
 from concurrency._pulls import Pull, results_of
-from concurrency._runs import Run
+from concurrency._runs import GLANCE, HAS_GIL, Run
 from concurrency._sequences import SequencePull, SequenceRun
 from concurrency._workers import Crew, is_ending
 
@@ -62,9 +64,15 @@ def run_stream(job: Job, delivery: InOrder | AsCompleted) -> Pull:
 class _ThreadRun(Run):
     """A run on workers, which take the calls that wait.
 
-    Whenever a call waits and `limit` allows another worker, one is sent for: by `admit`, by each worker that takes a call, or
-    by a caller whose patience is at its end, and always under the lock. One arrives at a time, and looks again what waits when
-    it does. A worker leaves only under the same lock, on seeing that nothing waits. So no call is left behind.
+    A worker runs call after call without the lock: it takes each from one deque, and counts it into one list when it has ended,
+    and both are atomic. All else is decided under the lock, and two arguments make that safe:
+
+    - No call is left behind. Whenever one waits and `limit` allows another worker, one is sent for: by `admit`, by each worker
+      that takes a call, or by a caller whose patience is at its end. One arrives at a time, takes its mark from `_arriving` and
+      then looks what waits. A worker leaves only under the lock, on seeing there that nothing waits.
+    - No end of a call goes unheard. A worker counts it and then looks for bells; the caller hangs its bell and then looks what
+      has ended. So one of the two sees the other. (Without a GIL a processor may swap the two steps: there workers look for
+      bells under the lock.)
 
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
     when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, nor ring
@@ -81,6 +89,7 @@ class _ThreadRun(Run):
         self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
         self._expect = delivery.expect
         self._waiting: deque[tuple[int, Inputs]] = deque()
+        self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`
         self._active = 0
         self._arriving = False
         self._is_chained = False  # whether a worker has sent for the one that is arriving
@@ -89,41 +98,55 @@ class _ThreadRun(Run):
         self._lounge: list[Lock] = []
         self._crew = Crew(self._limit)
 
-    def admit(self, inputs: Inputs) -> None:
-        self._expect()
-        self.read += 1
-        self._waiting.append((self.read - 1, inputs))
-        # Without the lock, since one thread at a time reads inputs. Whoever arrives takes its mark from `_arriving` before it
-        # looks what waits: if the mark still stands after our `append`, its look is yet to come.
-        if self._arriving:
-            return
-        with self.lock:
-            if not self._may_send():
-                return
-            self._is_chained = False
-            if self._lounge:
-                self._lounge.pop().release()
-                return
-        self._hire()
+    def admit(self, source: Iterator[Inputs], room: float) -> bool:
+        expect, append, until = self._expect, self._waiting.append, monotonic() + GLANCE
+        inputs: Inputs = ()
+        first = self.read
+        try:
+            for inputs in islice(source, int(room)):
+                expect()
+                self.read += 1
+                append((self.read - 1, inputs))
+                # Without the lock, since one thread at a time reads inputs. Whoever arrives takes its mark from `_arriving`
+                # before it looks what waits: if the mark still stands after our `append`, its look is yet to come.
+                if not self._arriving:
+                    self._send_on(is_chained=False)
+                if self.stopped or monotonic() >= until:
+                    return False
+            return self.read - first < room
+        finally:
+            del self, source, inputs  # the frame of an input that fails holds this one
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
-        patient_until = pacing.clock.now() + PATIENCE
-        rang = super().wait(bell, min(until, patient_until) if self._trivial else until)
-        if rang and pacing.clock.now() < patient_until:
+        began = monotonic()
+        if self._trivial:
+            rang = bell.acquire(timeout=PATIENCE)
+            if not rang:
+                with self.lock:
+                    self.take_down(bell)
+        else:
+            rang = super().wait(bell, until)
+        if rang and monotonic() < began + PATIENCE:
             self._short_waits += 1
             self._trivial = self._trivial or self._short_waits >= MANY
             return True
         self._short_waits = 0
         if self._trivial:
-            with self.lock:
-                self._trivial = False
-                sends = self._may_send()
-            if sends:
-                self._send()
+            self._trivial = False
+            self._send_on(is_chained=False)
         return rang
 
     def running(self) -> bool:
         return self._active > 0
+
+    def has_ended(self) -> bool:
+        return self.count() == self.read
+
+    def count(self) -> int:
+        return self.finished + len(self._uncounted)
+
+    def is_awaited(self) -> bool:
+        return self.read - self.count() <= self.refill or self.delivery.ready()
 
     def is_worker(self) -> bool:
         return self._crew.includes_me()
@@ -152,6 +175,17 @@ class _ThreadRun(Run):
                 return
         self._hire()
 
+    def _send_on(self, is_chained: bool) -> None:
+        """Send for another worker, if there is work for one; `is_chained` if this is done by a worker."""
+        if self._active >= self._limit or self._arriving:
+            return
+        with self.lock:
+            sends = self._may_send()
+            if sends:
+                self._is_chained = is_chained
+        if sends:
+            self._send()
+
     def _hire(self) -> None:
         refusal = self._crew.hire(self._work)
         if refusal is None:
@@ -167,52 +201,32 @@ class _ThreadRun(Run):
             else:
                 self.give_up(refusal)
 
-    def _work(self) -> None:  # noqa: PLR0912, PLR0915  one loop, in which order is what matters
-        """What a worker does: end one call and take the next in one step, then, without the lock, run it."""
-        lock, function, copy, waiting, bells = self.lock, self.function, self.context.copy, self._waiting, self._bells
-        put, takes_late = self.delivery.put, self.delivery.takes_late
+    def _work(self) -> None:
+        """What a worker does: run calls until none waits, linger for more, and go."""
+        function, copy, waiting, bells = self.function, self.context.copy, self._waiting, self._bells
+        put, takes_late, has_ended = self.delivery.put, self.delivery.takes_late, self._uncounted.append
         observed = None if self.observer is None else self.observer.calling(function)
-        index = 0
+        asks = self._unasked_until < inf
         inputs: Inputs | None = None
         value: Any = None
-        ended_inputs: Inputs | None = None
-        ended_value: Any = None
         bell = Lock()
         bell.acquire()
-        arriving = True
         try:
+            self._arrive()
             while True:
-                ended_inputs, ended_value = inputs, value
-                with lock:
-                    if inputs is not None:
-                        self.finished += 1
-                        if takes_late or not self.stopped:
-                            put(index, inputs, value)
-                        inputs = value = None
-                        if bells and not self._trivial and self.is_awaited():
-                            self.notify()
-                    if arriving:
-                        self._arriving = arriving = False  # before the look at what waits: see `admit`
-                        self._trivial = self._trivial or (self._is_chained and not waiting)
-                    if waiting and not self.stopped and (monotonic() < self._unasked_until or self._may_start()):
-                        index, inputs = waiting.popleft()
-                    # A caller that is not waiting is not there to lose its patience.
-                    sends = self._is_chained = not (self._trivial and bells) and self._may_send()
-                    if inputs is None:
-                        # One step with seeing that nothing waits: a call that came in between would be left behind.
-                        self._leave()
-                        if self.stopped or self.exhausted:
-                            return
-                        self._lounge.append(bell)
-                # The last reference to an input or a result may run its code: not under the lock, and not kept while waiting.
-                ended_inputs = ended_value = None
-                if inputs is None:
-                    arriving = True
-                    if not self._rung(bell):
+                try:
+                    index, inputs = waiting.popleft()
+                except IndexError:
+                    if self._goes(bell):
                         return
                     continue
-                if sends:
-                    self._send()
+                if self.stopped or (asks and monotonic() >= self._unasked_until and not self._may_start()):
+                    inputs = None
+                    waiting.clear()
+                    continue
+                # A caller that is not waiting is not there to lose its patience.
+                if waiting and not (self._trivial and bells):
+                    self._send_on(is_chained=True)
                 try:
                     value = copy().run(function, *inputs) if observed is None else copy().run(observed, index, *inputs)
                     if type(value) is _COROUTINE:
@@ -220,15 +234,56 @@ class _ThreadRun(Run):
                         raise coroutine_in_threads(function, self.operation)
                 except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
                     self.fail(index, inputs, error)
-                    inputs = None
+                else:
+                    if takes_late or not self.stopped:
+                        put(index, inputs, value)
+                    has_ended(None)
+                    if not self._trivial and (bells or not HAS_GIL):
+                        self._ring()
+                inputs = value = None
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the caller must not wait for ever
-            with lock:
+            with self.lock:
                 self._leave()
                 self.give_up(error)
         finally:
             # The frames of failed calls hold this one: whoever keeps an exception would keep all of this.
             inputs = value = None
-            del self, function, observed, copy, waiting, put, ended_inputs, ended_value
+            del self, function, observed, copy, waiting, put, has_ended
+
+    def _arrive(self) -> None:
+        with self.lock:
+            self._arriving = False  # before the look at what waits: see `admit`
+            self._trivial = self._trivial or (self._is_chained and not self._waiting)
+            self._is_chained = False
+
+    def _ring(self) -> None:
+        """Wake the caller, if it has something to do now."""
+        with self.lock:
+            self._count()
+            if self._bells and self.is_awaited():
+                self.notify()
+
+    def _count(self) -> None:
+        """With the lock."""
+        more = len(self._uncounted)
+        del self._uncounted[:more]
+        self.finished += more
+
+    def _goes(self, bell: Lock) -> bool:
+        """Leave, if nothing waits, and linger for a call to come. False when one has."""
+        with self.lock:
+            if self._waiting and not self.stopped:
+                return False
+            self._count()
+            # One step with seeing that nothing waits: a call that came in between would be left behind.
+            self._leave()
+            if self.stopped or self.exhausted:
+                return True
+            self._lounge.append(bell)
+        if not self._rung(bell):
+            return True
+        self._arrive()
+        return False
 
     def _rung(self, bell: Lock) -> bool:
         """Linger for a call to come; False when none has."""
@@ -248,13 +303,14 @@ class _ThreadRun(Run):
         self.notify()
 
     def _may_start(self) -> bool:
-        """Whether the time for further calls is not over. With the lock."""
-        if self._deadline != inf and pacing.clock.now() >= self._deadline:
-            self.stopped = True
-        elif self._is_lazy and monotonic() >= self._probe_at:
-            self._probe_at = monotonic() + PROBE
-            if self._deadline == inf:
-                self._unasked_until = self._probe_at
-            if is_ending():
-                self.give_up(RuntimeError("the interpreter is shutting down: no further call starts"))
+        """Whether the time for further calls is not over."""
+        with self.lock:  # so that none starts while another worker is still looking
+            if self._deadline != inf and pacing.clock.now() >= self._deadline:
+                self.stopped = True
+            elif self._is_lazy and monotonic() >= self._probe_at:
+                if is_ending():
+                    self.give_up(RuntimeError("the interpreter is shutting down: no further call starts"))
+                self._probe_at = monotonic() + PROBE
+                if self._deadline == inf:
+                    self._unasked_until = self._probe_at
         return not self.stopped

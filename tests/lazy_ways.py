@@ -95,6 +95,13 @@ def run_of(stream: AnyStream) -> Any:
     return stream._pull._run
 
 
+def ended_in(stream: AnyStream) -> int:
+    """How many calls of a stream have ended."""
+    run = run_of(stream)
+    ended: int = run.count() if isinstance(stream, Stream) else run.finished
+    return ended
+
+
 def until_free(condition: Callable[[], object]) -> None:
     """As `until`, where the condition may be that objects have died.
 

@@ -23,6 +23,7 @@ from tests.lazy_ways import (
     LazyWay,
     SkippingClock,
     close,
+    ended_in,
     has_stopped,
     no_collector,
     rest,
@@ -189,7 +190,7 @@ async def exhaust(stream: AnyStream, lazy: LazyWay, clock: SkippingClock) -> Non
 
 async def close_early(stream: AnyStream, lazy: LazyWay, clock: SkippingClock) -> None:
     await take(stream)
-    await lazy.until(lambda: run_of(stream).finished >= 1)
+    await lazy.until(lambda: ended_in(stream) >= 1)
     await close(stream)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from concurrency import AsyncStream, Concurrent, Stream, concurrent
-from tests.lazy_ways import END, LazyWay, SkippingClock, close, has_stopped, rest, run_of, take
+from tests.lazy_ways import END, LazyWay, SkippingClock, close, ended_in, has_stopped, rest, run_of, take
 from tests.ways import in_loop, until
 
 
@@ -511,7 +511,7 @@ def test_after_the_timeout_come_the_results_that_are_there_then_timeout_error_ag
             read.set()
 
         taken, _ = await lazy.apart(consume, fill)
-        await lazy.until(lambda: len(ended) == 3 and run_of(stream).finished == 3)
+        await lazy.until(lambda: len(ended) == 3 and ended_in(stream) == 3)
         clock.skip(1000)
         if lazy.is_async:
             await lazy.until(lambda: has_stopped(stream))
