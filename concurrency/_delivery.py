@@ -1,6 +1,6 @@
 """In which order results go out. Each class keeps what has ended until it is taken; none of them locks or waits.
 
-`take` gives the next result, or `END` if there is none as yet.
+`drain` moves the next results to where consumers take them, as many as are ready; `poll` gives one.
 
 `expect_all` and `put_all` are `expect` and `put` for calls that go together. There an input is what `as_completed` makes of it:
 a tuple only if there are several iterables.
@@ -41,8 +41,8 @@ class AtTheEnd:
     def ready(self) -> bool:
         return False
 
-    def take(self) -> Any:
-        return END  # nothing is ever ready before the end
+    def drain(self, ready: deque[Any], most: int) -> int:
+        return 0  # nothing is ever ready before the end
 
 
 class InOrder:
@@ -71,13 +71,18 @@ class InOrder:
     def ready(self) -> bool:
         return self._head in self._results
 
-    def take(self) -> Any:
-        value = self._results.pop(self._head, END)
-        self._head += value is not END
-        return value
+    def drain(self, ready: deque[Any], most: int) -> int:
+        pop, append, first = self._results.pop, ready.append, self._head
+        while self._head < first + most:
+            value = pop(self._head, END)
+            if value is END:
+                break
+            append(value)
+            self._head += 1
+        return self._head - first
 
     def poll(self) -> Any:
-        """As `take`, or `END` if nothing is ready."""
+        """The next result, or `END` if none is ready."""
         value = self._results.pop(self._head, END)
         if value is not END:
             self._head += 1
@@ -109,11 +114,14 @@ class AsCompleted:
     def ready(self) -> bool:
         return bool(self._pairs)
 
-    def take(self) -> Any:
-        return self._pairs.popleft() if self._pairs else END
+    def drain(self, ready: deque[Any], most: int) -> int:
+        count = min(most, len(self._pairs))
+        for _ in range(count):
+            ready.append(self._pairs.popleft())
+        return count
 
     def poll(self) -> Any:
-        """As `take`, or `END` if nothing is ready."""
+        """The next result, or `END` if none is ready."""
         return self._pairs.popleft() if self._pairs else END
 
 

@@ -63,9 +63,9 @@ class Pull:
         self._reading = False
         self._present = 0  # threads that wait for a start under `rate`, or might
         self._exhausted = False
-        self._taken: int = 0
-        self._ready: deque[Any] = deque()  # results on their way to consumers, who take them without the lock
-        self._drained = 0  # how many were put there; they count as taken when it is empty
+        self.ready: deque[Any] = deque()  # results on their way to consumers, who take them without the lock
+        self._drained = 0  # how many were put there
+        self._in_hand = 0  # of these, those that are handed out as soon as inputs have been read
         self._progress = job.progress
         self._ending = False
         self._is_late = False  # why it was ended
@@ -75,26 +75,22 @@ class Pull:
         self._traceback: TracebackType | None = None
 
     def next(self) -> Any:
-        """The next result, or `END`. Whether that is the end of the inputs or a failure, `error` says.
+        """The next result, when none is in `ready`, or `END`. Whether that is the end of the inputs or a failure, `error` says.
 
         A result that has been handed out makes room for inputs, which are read before the next is handed out: so calls go on
         under a slow consumer, and never more of them than it allows for.
         """
-        try:
-            return self._ready.popleft()
-        except IndexError:
-            pass
-        run, gate, result = self._run, self._gate, None
+        run, gate, result = self._run, self._gate, END
         if run is None:
             return END
         try:
             with run.lock:
                 self._present += gate is not None
                 result = self._take(run)
-                if result is not END and self._taken < self._read_at:
-                    self._taken += 1
-                    self._drain(run)
-                    return result
+                if result is not END:
+                    if self._taken <= self._read_at:
+                        return result
+                    self._in_hand += 1
             return self._advance(run, result)
         except KeyboardInterrupt as interrupt:
             self._interrupt(run, interrupt)
@@ -120,7 +116,7 @@ class Pull:
     def close(self) -> None:
         """No further input is read and no further call starts; returns when the running calls have ended."""
         run = self._run
-        self._ready.clear()
+        self.ready.clear()
         if run is None:
             return
         try:
@@ -160,6 +156,7 @@ class Pull:
                     ended = run.count()
                     if result is END:
                         result = self._take(run)
+                        self._in_hand += result is not END
                     step, room = self._decide(run, result is not END)
                     if step == _WAIT:
                         bell = run.hang_bell()
@@ -177,7 +174,7 @@ class Pull:
                     return END
                 if result is not END:
                     with run.lock:
-                        self._taken += 1
+                        self._in_hand -= 1
                     return result
                 if bell is not None:
                     run.wait(bell, self._next_look(run))
@@ -204,26 +201,25 @@ class Pull:
             return _END, 0
         return _WAIT, 0
 
-    def _take(self, run: Run) -> Any:
-        """The next result, or `END`. With the lock."""
-        try:
-            result = self._ready.popleft()  # another consumer has drained the run meanwhile
-        except IndexError:
-            self._taken += self._drained
-            self._drained = 0
-            return run.delivery.take()
-        self._drained -= 1
-        return result
+    @property
+    def _taken(self) -> int:
+        """How many results consumers have taken. With the lock."""
+        return self._drained - len(self.ready) - self._in_hand
 
-    def _drain(self, run: Run) -> None:
-        """Take out what is there, up to where it is time to read again, to be handed out without the lock. With the lock."""
-        take, ready = run.delivery.take, self._ready
-        for _ in range(int(min(self._read_at - self._taken, DRAIN))):
-            result = take()
-            if result is END:
-                break
-            ready.append(result)
-            self._drained += 1
+    def _take(self, run: Run) -> Any:
+        """The next result, or `END`; and have more in `ready`, up to where it is time to read again. With the lock.
+
+        Other consumers may take from there meanwhile, without the lock. What they have taken counts as taken at once.
+        """
+        while True:
+            try:
+                return self.ready.popleft()
+            except IndexError:
+                pass
+            more = run.delivery.drain(self.ready, int(max(1, min(self._read_at - self._taken, DRAIN))))
+            if not more:
+                return END
+            self._drained += more
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
         return job.inputs() if job.observer is None else job.observer.reading(job.inputs())
@@ -326,7 +322,7 @@ class Pull:
     def _interrupt(self, run: Run, interrupt: KeyboardInterrupt) -> None:
         """Ctrl-C, in our code or in the input's: at once, so the running calls are left to end in the background."""
         run.stopped = self._ending = self._was_interrupted = True
-        self._ready.clear()
+        self.ready.clear()
         run.leave(wait=False)
         run.failures.note_on(interrupt)
         self._over_with(run)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from typing_extensions import TypeVar
 
@@ -31,13 +31,19 @@ class Stream(Iterator[T_co], Generic[T_co]):
     'A'
     """
 
-    __slots__ = ("__weakref__", "_pull")
+    __slots__ = ("__weakref__", "_pull", "_ready")
 
     def __init__(self, pull: "Pull") -> None:
         self._pull = pull
+        self._ready = pull.ready
 
     def __next__(self) -> T_co:
-        result = self._pull.next()
+        try:
+            result: Any = self._ready.popleft()
+        except IndexError:
+            result = END  # not from in here: an error would have this one in its context
+        if result is END:
+            result = self._pull.next()
         if result is not END:
             value: T_co = result  # `cast` would be a call
             return value
