@@ -67,7 +67,9 @@ class Job:
 
     def inputs(self) -> Iterator[Inputs]:
         """The inputs of each call, read one call at a time."""
-        return zip(*self.iterables, strict=self.options.strict)
+        (first, *others) = self.iterables
+        # `zip` keeps one tuple to use it again, and with it an input, for as long as it has nothing to read.
+        return zip(*self.iterables, strict=self.options.strict) if others else map(_alone, first)
 
     def is_async(self) -> bool:
         """Whether an input is an async iterable."""
@@ -87,6 +89,10 @@ class Job:
         """The only iterable, where its items can be read by index, from any thread, without running anybody's code."""
         (first, *others) = self.iterables
         return first if not others and type(first) in (list, tuple, range) else None
+
+
+def _alone(value: Any) -> Inputs:
+    return (value,)
 
 
 def name_of(function: Any) -> str:

@@ -56,7 +56,8 @@ class Pull:
         self._total = job.total()
         self._window = window
         # Inputs are read for a quarter of the window at a time while there is something to hand out: the other calls of the
-        # window are ready, running or waiting, and to wake a worker for each would cost more than many a call.
+        # window are ready, running or waiting, and to wake a worker for each would cost more than many a call. For trivial
+        # calls none is woken before the consumer needs their results.
         self._step = 1 if rate is not None or window == inf else max(1, window // 4)
         self._read_at = -inf  # how many results are taken when it is time to read again
         self._source: Iterator[Inputs] | None = None
@@ -175,6 +176,7 @@ class Pull:
                 if result is not END:
                     with run.lock:
                         self._in_hand -= 1
+                        self._read_at = self._next_reading(run)
                     return result
                 if bell is not None:
                     run.wait(bell, self._next_look(run))
@@ -265,9 +267,15 @@ class Pull:
         with run.lock:
             self._reading = False
             run.exhausted = run.exhausted or self._exhausted
-            if self._gate is None and self._progress is None:
-                self._read_at = inf if self._exhausted else run.read - self._window + self._step
             run.notify()  # another consumer may be the one to read on
+
+    def _next_reading(self, run: Run) -> float:
+        """How many results are to be taken before inputs are read again. With the lock."""
+        if self._gate is not None or self._progress is not None:
+            return -inf
+        if self._exhausted:
+            return inf
+        return run.read - self._window + (self._window if run.trivial else self._step)
 
     def _pass(self, run: Run, gate: Gate) -> None:
         """Start the call that waits for `rate`, if it is due. By the thread that has set `_reading`."""

@@ -37,6 +37,7 @@ class Run:
         self.refill = refill  # when so few are left, the caller is woken to read more
         self.read: int = 0
         self.finished: int = 0
+        self.trivial = False  # a consumer that has to wait for calls waits for less than it takes to wake a thread twice
         self.exhausted = False  # all inputs have been read
         self.stopped = False  # no further call may start
         self._bells: list[Lock] = []

@@ -75,8 +75,8 @@ class _ThreadRun(Run):
       bells under the lock.)
 
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
-    when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, nor ring
-    for it until they have run out of calls. Calls that outlast the caller's patience end that.
+    when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, and ring for
+    it when they arrive and when they have run out of calls alone. Calls that outlast the caller's patience end that.
     """
 
     def __init__(self, job: Job, delivery: Delivery, ahead: float, refill: float) -> None:
@@ -93,8 +93,9 @@ class _ThreadRun(Run):
         self._active = 0
         self._arriving = False
         self._is_chained = False  # whether a worker has sent for the one that is arriving
-        self._trivial = True
+        self.trivial = True
         self._short_waits = 0  # how many in a row
+        self._rousing = False  # a worker has rung for the caller, which has not come yet
         self._lounge: list[Lock] = []
         self._crew = Crew(self._limit)
 
@@ -119,21 +120,22 @@ class _ThreadRun(Run):
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
         began = monotonic()
-        if self._trivial:
+        if self.trivial:
             rang = bell.acquire(timeout=PATIENCE)
             if not rang:
                 with self.lock:
                     self.take_down(bell)
         else:
             rang = super().wait(bell, until)
+        self._rousing = False
+        if self._waiting:
+            self._send_on(is_chained=False)  # a worker that has seen the mark has sent for no other
         if rang and monotonic() < began + PATIENCE:
             self._short_waits += 1
-            self._trivial = self._trivial or self._short_waits >= MANY
+            self.trivial = self.trivial or self._short_waits >= MANY
             return True
         self._short_waits = 0
-        if self._trivial:
-            self._trivial = False
-            self._send_on(is_chained=False)
+        self.trivial = False
         return rang
 
     def running(self) -> bool:
@@ -224,8 +226,8 @@ class _ThreadRun(Run):
                     inputs = None
                     waiting.clear()
                     continue
-                # A caller that is not waiting is not there to lose its patience.
-                if waiting and not (self._trivial and bells):
+                # A caller that neither waits nor is about to look is not there to lose its patience.
+                if waiting and not (self.trivial and (bells or self._rousing)):
                     self._send_on(is_chained=True)
                 try:
                     value = copy().run(function, *inputs) if observed is None else copy().run(observed, index, *inputs)
@@ -238,7 +240,7 @@ class _ThreadRun(Run):
                     if takes_late or not self.stopped:
                         put(index, inputs, value)
                     has_ended(None)
-                    if not self._trivial and (bells or not HAS_GIL):
+                    if not self.trivial and (bells or not HAS_GIL):
                         self._ring()
                 inputs = value = None
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the caller must not wait for ever
@@ -253,8 +255,12 @@ class _ThreadRun(Run):
     def _arrive(self) -> None:
         with self.lock:
             self._arriving = False  # before the look at what waits: see `admit`
-            self._trivial = self._trivial or (self._is_chained and not self._waiting)
+            self.trivial = self.trivial or (self._is_chained and not self._waiting)
             self._is_chained = False
+            if self.trivial and self._bells:
+                # The worker will be done with all calls before the caller is awake.
+                self._rousing = True
+                self.notify()
 
     def _ring(self) -> None:
         """Wake the caller, if it has something to do now."""

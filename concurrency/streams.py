@@ -38,10 +38,11 @@ class Stream(Iterator[T_co], Generic[T_co]):
         self._ready = pull.ready
 
     def __next__(self) -> T_co:
+        result: Any = END
         try:
-            result: Any = self._ready.popleft()
+            result = self._ready.popleft()
         except IndexError:
-            result = END  # not from in here: an error would have this one in its context
+            pass  # and only then go on: an error from there would have this one in its context
         if result is END:
             result = self._pull.next()
         if result is not END:
