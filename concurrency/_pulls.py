@@ -275,7 +275,7 @@ class Pull:
             return -inf
         if self._exhausted:
             return inf
-        return run.read - self._window + (self._window if run.trivial else self._step)
+        return run.read - self._window + (self._window if run.is_trivial() else self._step)
 
     def _pass(self, run: Run, gate: Gate) -> None:
         """Start the call that waits for `rate`, if it is due. By the thread that has set `_reading`."""

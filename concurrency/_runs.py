@@ -37,7 +37,6 @@ class Run:
         self.refill = refill  # when so few are left, the caller is woken to read more
         self.read: int = 0
         self.finished: int = 0
-        self.trivial = False  # a consumer that has to wait for calls waits for less than it takes to wake a thread twice
         self.exhausted = False  # all inputs have been read
         self.stopped = False  # no further call may start
         self._bells: list[Lock] = []
@@ -56,6 +55,10 @@ class Run:
     def has_ended(self) -> bool:
         """Whether all calls that were read have ended. With the lock."""
         return self.finished == self.read
+
+    def is_trivial(self) -> bool:
+        """Whether the calls have proved to take no longer than it takes to wake a thread. With the lock."""
+        return False
 
     def count(self) -> int:
         """How many calls have ended, for those who look from outside."""

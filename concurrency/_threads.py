@@ -93,7 +93,7 @@ class _ThreadRun(Run):
         self._active = 0
         self._arriving = False
         self._is_chained = False  # whether a worker has sent for the one that is arriving
-        self.trivial = True
+        self._trivial = True
         self._short_waits = 0  # how many in a row
         self._rousing = False  # a worker has rung for the caller, which has not come yet
         self._lounge: list[Lock] = []
@@ -120,7 +120,7 @@ class _ThreadRun(Run):
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
         began = monotonic()
-        if self.trivial:
+        if self._trivial:
             rang = bell.acquire(timeout=PATIENCE)
             if not rang:
                 with self.lock:
@@ -132,11 +132,14 @@ class _ThreadRun(Run):
             self._send_on(is_chained=False)  # a worker that has seen the mark has sent for no other
         if rang and monotonic() < began + PATIENCE:
             self._short_waits += 1
-            self.trivial = self.trivial or self._short_waits >= MANY
+            self._trivial = self._trivial or self._short_waits >= MANY
             return True
         self._short_waits = 0
-        self.trivial = False
+        self._trivial = False
         return rang
+
+    def is_trivial(self) -> bool:
+        return self._short_waits >= MANY
 
     def running(self) -> bool:
         return self._active > 0
@@ -227,7 +230,7 @@ class _ThreadRun(Run):
                     waiting.clear()
                     continue
                 # A caller that neither waits nor is about to look is not there to lose its patience.
-                if waiting and not (self.trivial and (bells or self._rousing)):
+                if waiting and not (self._trivial and (bells or self._rousing)):
                     self._send_on(is_chained=True)
                 try:
                     value = copy().run(function, *inputs) if observed is None else copy().run(observed, index, *inputs)
@@ -240,7 +243,7 @@ class _ThreadRun(Run):
                     if takes_late or not self.stopped:
                         put(index, inputs, value)
                     has_ended(None)
-                    if not self.trivial and (bells or not HAS_GIL):
+                    if not self._trivial and (bells or not HAS_GIL):
                         self._ring()
                 inputs = value = None
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the caller must not wait for ever
@@ -255,9 +258,9 @@ class _ThreadRun(Run):
     def _arrive(self) -> None:
         with self.lock:
             self._arriving = False  # before the look at what waits: see `admit`
-            self.trivial = self.trivial or (self._is_chained and not self._waiting)
+            self._trivial = self._trivial or (self._is_chained and not self._waiting)
             self._is_chained = False
-            if self.trivial and self._bells:
+            if self._trivial and self._bells:
                 # The worker will be done with all calls before the caller is awake.
                 self._rousing = True
                 self.notify()
