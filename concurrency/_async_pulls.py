@@ -31,13 +31,23 @@ class AsyncPull:
         self._traceback: TracebackType | None = None
 
     def poll(self) -> Any:
-        """The next result if it is there, and the loop need not turn first. Else `END`, and `next` has to be awaited.
+        """The next result if it is there, and the loop need not turn first. Else `END`, and `next` has to be awaited."""
+        run = self._run
+        try:
+            if run is None or run.loop is not get_running_loop() or run.pace.spent():
+                return END
+            return self._take(run)
+        finally:
+            del self, run  # see `TaskRun._start`
+
+    def _take(self, run: TaskRun) -> Any:
+        """The next result, or `END` if none is there.
 
         As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
         """
-        run, delivery = self._run, self._delivery
+        delivery = self._delivery
         try:
-            if run is None or delivery is None or run.loop is not get_running_loop() or run.pace.spent():
+            if delivery is None:
                 return END
             if self._source is not None and self._has_room(run):
                 self._read(run, self._source)
@@ -61,7 +71,7 @@ class AsyncPull:
                     raise RuntimeError(f"{self._name} began in another event loop: iterate it there")
                 if run.pace.spent():
                     await run.turn()
-                elif (result := self.poll()) is not END:
+                elif (result := self._take(run)) is not END:
                     return result
                 elif self._source is None or not self._has_room(run):
                     if run.is_over():

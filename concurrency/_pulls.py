@@ -88,10 +88,10 @@ class Pull:
             with run.lock:
                 self._present += gate is not None
                 result = self._take(run)
-                if result is not END:
-                    if self._taken <= self._read_at:
-                        return result
-                    self._in_hand += 1
+                if result is not END and self._taken <= self._read_at:
+                    self._made_room(run)
+                    return result
+                self._in_hand += result is not END
             return self._advance(run, result)
         except KeyboardInterrupt as interrupt:
             self._interrupt(run, interrupt)
@@ -177,6 +177,7 @@ class Pull:
                     with run.lock:
                         self._in_hand -= 1
                         self._read_at = self._next_reading(run)
+                        self._made_room(run)
                     return result
                 if bell is not None:
                     run.wait(bell, self._next_look(run))
@@ -222,6 +223,11 @@ class Pull:
             if not more:
                 return END
             self._drained += more
+
+    def _made_room(self, run: Run) -> None:
+        """A result goes out, and its consumer may not come again: one that waits is to read in its place. With the lock."""
+        if run.watched:
+            run.notify()
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
         return job.inputs() if job.observer is None else job.observer.reading(job.inputs())

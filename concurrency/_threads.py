@@ -71,8 +71,9 @@ class _ThreadRun(Run):
       that takes a call, or by a caller whose patience is at its end. One arrives at a time, takes its mark from `_arriving` and
       then looks what waits. A worker leaves only under the lock, on seeing there that nothing waits.
     - No end of a call goes unheard. A worker counts it and then looks for bells; the caller hangs its bell and then looks what
-      has ended. So one of the two sees the other. (Without a GIL a processor may swap the two steps: there workers look for
-      bells under the lock.)
+      has ended. So one of the two sees the other.
+
+    Without a GIL a processor may swap such a step and the look after it. There the looks are under the lock.
 
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
     when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, and ring for
@@ -110,7 +111,7 @@ class _ThreadRun(Run):
                 append((self.read - 1, inputs))
                 # Without the lock, since one thread at a time reads inputs. Whoever arrives takes its mark from `_arriving`
                 # before it looks what waits: if the mark still stands after our `append`, its look is yet to come.
-                if not self._arriving:
+                if not (HAS_GIL and self._arriving):
                     self._send_on(is_chained=False)
                 if self.stopped or monotonic() >= until:
                     return False
@@ -182,7 +183,7 @@ class _ThreadRun(Run):
 
     def _send_on(self, is_chained: bool) -> None:
         """Send for another worker, if there is work for one; `is_chained` if this is done by a worker."""
-        if self._active >= self._limit or self._arriving:
+        if HAS_GIL and (self._active >= self._limit or self._arriving):
             return
         with self.lock:
             sends = self._may_send()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _pace
-from tests.ways import AsyncItems, in_loop, task_factory
+from tests.ways import PATIENCE, AsyncItems, in_loop, task_factory
 
 MILLISECOND = 0.001
 
@@ -151,3 +151,23 @@ def test_trivial_calls_share_turns(time: Clock) -> None:
 
     watched(time, None, source, call)
     assert time.turns < 200
+
+
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+@pytest.mark.parametrize("pattern", ["10", "01", "110", "100", "0011"])
+async def test_it_does_not_matter_when_the_time_of_a_turn_is_up(
+    operation: str, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two looks at the clock it may run out: then the loop turns, and nobody sleeps over what is there."""
+    for pace in (_pace.EagerPace, _pace.QueuedPace):
+        answers = itertools.cycle(pattern)
+        monkeypatch.setattr(pace, "spent", lambda _, answers=answers: next(answers) == "1")
+
+    async def call(item: int) -> int:
+        return item
+
+    for buffersize in (1, 2, 3, 5):
+        stream = getattr(Concurrent, operation)(call, range(20), buffersize=buffersize)
+        async with asyncio.timeout(PATIENCE):
+            results = [result async for result in stream]
+        assert len(results) == 20

@@ -12,7 +12,7 @@ from weakref import ref
 
 import pytest
 
-from concurrency import AsyncStream, Concurrent, Stream
+from concurrency import AsyncStream, Concurrent, Stream, pacing
 from tests.lazy_ways import END, AnyStream, Filling, LazyWay, close, has_stopped, no_collector, rest, run_of, take, watch
 from tests.ways import PATIENCE, in_loop, until
 
@@ -741,6 +741,33 @@ def test_threads_or_tasks_share_a_stream_each_result_goes_to_one(lazy: LazyWay) 
             assert all(share == sorted(share) for share in shares)
 
     lazy.run(main)
+
+
+def test_a_thread_that_takes_a_result_and_stays_away_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has taken makes room for an input. Nobody but the one who waits is there to read it."""
+    monkeypatch.setattr(pacing, "NAP", 10 * PATIENCE)  # who is woken by this alone comes too late
+    gate = Event()
+
+    def call(item: int) -> int:
+        if item == 0:
+            gate.wait()
+        return item
+
+    stream = Concurrent.stream(call, range(3), limit=1, buffersize=1)
+    taken: list[int] = []
+
+    def consume() -> None:
+        taken.append(next(stream))
+
+    threads = [Thread(target=consume, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: run_of(stream).watched == 2)
+    gate.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert taken == [0, 1]
+    stream.close()
 
 
 def test_a_failure_reaches_all_who_share_a_stream(lazy: LazyWay) -> None:
