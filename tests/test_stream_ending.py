@@ -744,29 +744,40 @@ def test_threads_or_tasks_share_a_stream_each_result_goes_to_one(lazy: LazyWay) 
 
 
 def test_a_thread_that_takes_a_result_and_stays_away_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it has taken makes room for an input. Nobody but the one who waits is there to read it."""
+    """What it takes makes room for an input. Nobody but the one who waits is there to read it."""
     monkeypatch.setattr(pacing, "NAP", 10 * PATIENCE)  # who is woken by this alone comes too late
-    gate = Event()
+    stream = Concurrent.stream(str, range(3), limit=1, buffersize=1)
+    pull, run, in_hand, other_waits = stream._pull, run_of(stream), Event(), Event()
+    taken: list[str] = []
 
-    def call(item: int) -> int:
-        if item == 0:
-            gate.wait()
-        return item
+    class Hooked:
+        """The lock of the run, at which the one who has a result in hand stays until the other waits."""
 
-    stream = Concurrent.stream(call, range(3), limit=1, buffersize=1)
-    taken: list[int] = []
+        lock = run.lock
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            stays = pull._in_hand and not in_hand.is_set()
+            self.lock.release()
+            if stays:
+                in_hand.set()
+                other_waits.wait(PATIENCE)
 
     def consume() -> None:
         taken.append(next(stream))
 
-    threads = [Thread(target=consume, daemon=True) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    until(lambda: run_of(stream).watched == 2)
-    gate.set()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert taken == [0, 1]
+    run.lock = Hooked()
+    first, second = Thread(target=consume, daemon=True), Thread(target=consume, daemon=True)
+    first.start()
+    assert in_hand.wait(PATIENCE)
+    second.start()
+    until(lambda: run.watched == 1)
+    other_waits.set()
+    first.join(PATIENCE)
+    second.join(PATIENCE)
+    assert taken == ["0", "1"]
     stream.close()
 
 
