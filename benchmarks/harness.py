@@ -70,6 +70,7 @@ class Case:
 
     - `repeat`: how often a run is repeated within one measurement, where one alone is too short to be measured.
     - `rounds`: at most so many rounds, where one takes long; 0 for as many as are asked for.
+    - `is_pictured`: whether the picture shows it, which is for other ways to run calls.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Case:
     peers: Sequence[Entrant]
     repeat: int = 1
     rounds: int = 0
+    is_pictured: bool = True
 
 
 @dataclass(frozen=True)

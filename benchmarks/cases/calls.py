@@ -27,6 +27,7 @@ def cases(size: Size) -> Sequence[Case]:
     return [
         Case(
             name="call of a decorated function",
+            is_pictured=False,
             items=items,
             unit=Unit.PER_ITEM,
             measure=clocked,

@@ -14,6 +14,7 @@ def cases(size: Size) -> Sequence[Case]:
     return [
         Case(
             name="import concurrency",
+            is_pictured=False,
             items=1,
             unit=Unit.WHOLE,
             measure=told,

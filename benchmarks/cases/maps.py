@@ -111,6 +111,7 @@ def _progress(items: int) -> Case:
     bar = peers.tqdm_bar() if peers.have("tqdm") else False
     return Case(
         name=f"map, range of {items:,} trivial calls, with a progress bar",
+        is_pictured=False,
         items=items,
         unit=Unit.PER_ITEM,
         measure=clocked,

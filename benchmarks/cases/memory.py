@@ -105,6 +105,7 @@ def forget_peak() -> None:
 def _case(operation: str, items: int, ours: str, *peers: Entrant) -> Case:
     return Case(
         name=f"memory: {operation}, {items:,} inputs",
+        is_pictured=False,
         items=items,
         unit=Unit.MEMORY,
         measure=told,
