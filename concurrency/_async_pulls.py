@@ -63,6 +63,8 @@ class AsyncPull:
                     await run.turn()
                 elif (result := self.poll()) is not END:
                     return result
+                elif self._is_ready():
+                    continue  # the time slice has ended since it was looked at, and so nothing was taken
                 elif self._source is None or not self._has_room(run):
                     if run.is_over():
                         self._end(run)
@@ -124,6 +126,9 @@ class AsyncPull:
                 self._source = job.inputs()
         except BaseException as error:  # noqa: BLE001  the input's
             run.give_up(run.failures.seen(error), index=0)
+
+    def _is_ready(self) -> bool:
+        return self._delivery is not None and self._delivery.ready()
 
     def _has_room(self, run: TaskRun) -> bool:
         """Whether one more input may be read ahead of the consumer."""
