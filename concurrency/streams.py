@@ -64,7 +64,11 @@ class Stream(Iterator[T_co], Generic[T_co]):
         raise TypeError("a Stream cannot be copied or pickled: its calls are running here")
 
     def __del__(self) -> None:
-        self._pull.abandon()
+        try:
+            pull = self._pull
+        except AttributeError:  # Ctrl-C while it was being made
+            return
+        pull.abandon()
 
 
 class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
@@ -121,4 +125,8 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         raise TypeError("an AsyncStream cannot be copied or pickled: its calls are running here")
 
     def __del__(self) -> None:
-        self._pull.abandon()
+        try:
+            pull = self._pull
+        except AttributeError:  # Ctrl-C while it was being made
+            return
+        pull.abandon()

@@ -2,8 +2,13 @@
 
 import asyncio
 import dis
+import itertools
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cache
 from threading import get_ident
 from types import FrameType
 from typing import Any, cast
@@ -263,6 +268,8 @@ class Interrupter:
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not str(frame.f_globals.get("__name__")).startswith("concurrency."):
             return None
+        if frame.f_code.co_name == "__del__":  # where Python itself would only report it
+            return None
         if event == "opcode" and self._looks_for_signals(frame):
             self.left -= 1
             if self.left == 0:
@@ -272,8 +279,7 @@ class Interrupter:
         return self.trace
 
     def _looks_for_signals(self, frame: FrameType) -> bool:
-        before = _INSTRUCTION_BEFORE.setdefault(frame.f_code, _instructions_before(frame.f_code))
-        name = before.get(frame.f_lasti, "")
+        name = _instructions_before(frame.f_code).get(frame.f_lasti, "")
         return name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
 
     def __enter__(self) -> "Interrupter":
@@ -285,15 +291,64 @@ class Interrupter:
         sys.settrace(self.previous)
 
 
-_INSTRUCTION_BEFORE: dict[Any, dict[int, str]] = {}
-
-
+@cache
 def _instructions_before(code: Any) -> dict[int, str]:
     names, before = {}, ""
     for instruction in dis.get_instructions(code):
         names[instruction.offset] = before
         before = instruction.opname
     return names
+
+
+@pytest.mark.parametrize(
+    ("operation", "source", "on", "step"),
+    [
+        ("map", list, "threads", 1),
+        ("map", iter, "threads", 1),
+        ("stream", iter, "threads", 1),
+        ("as_completed", iter, "threads", 3),
+        ("map", iter, "executor", 3),  # slower: of the moments a third each, and not the same
+        ("stream", iter, "executor", 4),
+    ],
+)
+def test_ctrl_c_at_each_moment_leaves_nothing_behind(operation: str, source: Callable[..., Any], on: str, step: int) -> None:
+    """Wherever it comes: no input is used twice, every thread is given back, and the next map works."""
+    begun: list[int] = []
+
+    def call(item: int) -> int:
+        begun.append(item)
+        return -item
+
+    def work() -> Any:
+        inputs = source(range(5))
+        if operation == "map":
+            return Concurrent.map(call, inputs, limit=2, executor=executor)
+        with getattr(Concurrent, operation)(call, inputs, limit=2, buffersize=3, executor=executor) as stream:
+            results = list(stream)
+        return results if operation == "stream" else [result for _, result in sorted(results)]
+
+    def is_at_rest() -> bool:
+        pool = _workers._shared_pool()
+        extra = [thread for thread in threading.enumerate() if thread.name.startswith("concurrency-extra")]
+        return pool._free == pool._size and not extra
+
+    expected = [-item for item in range(5)]
+    with ThreadPoolExecutor(2) if on == "executor" else nullcontext() as executor:
+        assert work() == expected
+        for moment in itertools.count(1, step):
+            interrupter = Interrupter(moment)
+            begun.clear()
+            try:
+                with interrupter:
+                    assert work() == expected
+            except KeyboardInterrupt:
+                pass
+            if interrupter.left > 0:
+                break
+            until(is_at_rest)
+            assert len(set(begun)) == len(begun), interrupter.where
+            assert work() == expected, interrupter.where
+        assert moment > 50
 
 
 def test_a_timeout_says_what_was_not_done(way: Way, clock: SkippingClock) -> None:
