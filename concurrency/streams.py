@@ -1,8 +1,10 @@
 """What the lazy operations return: `Stream` from those on threads, `AsyncStream` from those on asyncio."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
+from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
@@ -35,6 +37,7 @@ class Stream(Iterator[T_co], Generic[T_co]):
 
     def __init__(self, pull: "Pull") -> None:
         self._pull = pull
+        _streams.add(self)
 
     def __next__(self) -> T_co:
         result = self._pull.next()
@@ -69,6 +72,33 @@ class Stream(Iterator[T_co], Generic[T_co]):
         except AttributeError:  # Ctrl-C while it was being made
             return
         pull.abandon()
+
+
+class _Elsewhere:
+    """In a forked child, in place of the calls of a stream of its parent: who waited for them there would wait for ever."""
+
+    def next(self) -> Any:
+        return END
+
+    def error(self) -> BaseException:
+        return RuntimeError("the stream was opened before the fork of this process: its calls run in the parent")
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+_streams: WeakSet[Stream[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    elsewhere: Any = _Elsewhere()
+    for stream in list(_streams):
+        stream._pull = elsewhere  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class AsyncStream(AsyncIterator[T_co], Generic[T_co]):

@@ -268,7 +268,7 @@ class Interrupter:
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not str(frame.f_globals.get("__name__")).startswith("concurrency."):
             return None
-        if frame.f_code.co_name == "__del__":  # where Python itself would only report it
+        if frame.f_code.co_name in ("__del__", "abandon"):  # there Python itself would only report it
             return None
         if event == "opcode" and self._looks_for_signals(frame):
             self.left -= 1
