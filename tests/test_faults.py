@@ -1,11 +1,30 @@
 """Faults that no test of one subject has: the recursion limit, memory, forks and refused threads under streams, odd exceptions."""
 
 import os
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from concurrency import Concurrent
 from tests import children
-from tests.test_resources import FORKING
+from tests.executor_functions import Driven, Inline
+from tests.lazy_ways import END, LazyWay, close, rest, take
+from tests.test_failure import (
+    ComparesNothing,
+    ReprIsHuge,
+    ReprRaises,
+    ReprRecurses,
+    ReprReturnsNoStr,
+    Strong,
+    fail,
+    strange,
+)
+from tests.test_resources import FORKING, threads_refused
+from tests.ways import PATIENCE
 
 # At the recursion limit
 
@@ -165,3 +184,229 @@ def test_a_stream_that_a_forked_child_inherits_hangs_nowhere(operation: str, exe
     results = [each if isinstance(each, int) else each[1] for each in [*first, *stream]]
     assert sorted(results) == list(range(6)), results
     """)
+
+
+# Exceptions with ideas of their own
+
+
+def outcome(function: Callable[[], Any]) -> Any:
+    """What a function returns or raises; `pytest.raises` would look into the exception."""
+    try:
+        return function()
+    except BaseException as error:
+        return error
+
+
+async def a_outcome(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await coroutine
+    except BaseException as error:
+        return error
+
+
+@strange
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_stream_raises_an_exception_with_ideas_of_its_own_again_and_again(
+    lazy: LazyWay, kind: type[Exception], place: int
+) -> None:
+    error = kind()
+
+    async def call(item: int) -> int:
+        return item if item != place else fail(error)
+
+    async def main() -> None:
+        stream = lazy(call, range(4), limit=1)
+        for item in range(place):
+            assert lazy.result(await take(stream)) == item
+        for _ in range(3):
+            assert await a_outcome(take(stream)) is error
+        await close(stream)
+        assert await a_outcome(take(stream)) is error
+
+    lazy.run(main)
+
+
+@strange
+def test_a_stream_gives_an_exception_with_ideas_of_its_own_that_is_caught(lazy: LazyWay, kind: type[Exception]) -> None:
+    errors = {item: kind() for item in (1, 2)}
+
+    async def call(item: int) -> int:
+        return item if item not in errors else fail(errors[item])
+
+    async def main() -> None:
+        stream = lazy(call, range(4), limit=1, catch=kind)
+        for item in range(4):
+            result = lazy.result(await take(stream))
+            assert result is errors[item] if item in errors else result == item
+        assert await take(stream) is END
+
+    lazy.run(main)
+
+
+@strange
+@pytest.mark.parametrize("chunksize", [1, 3])
+@pytest.mark.parametrize("make", [Inline, lambda: ThreadPoolExecutor(2)], ids=["inline", "threads"])
+def test_an_executor_brings_an_exception_with_ideas_of_its_own(
+    make: Callable[[], Executor], kind: type[Exception], chunksize: int
+) -> None:
+    error = kind()
+
+    def call(item: int) -> int:
+        return item if item != 2 else fail(error)
+
+    with make() as executor:
+        options: dict[str, Any] = {"executor": executor, "chunksize": chunksize}
+        assert outcome(lambda: Concurrent.map(call, range(5), **options)) is error
+        zero, one, two, three = Concurrent.map(call, range(4), catch=kind, **options)
+        assert two is error
+        assert (zero, one, three) == (0, 1, 3)
+        stream = Concurrent.as_completed(call, range(5), **options)
+        assert outcome(lambda: list(stream)) is error
+        assert outcome(lambda: next(stream)) is error
+
+
+@pytest.mark.parametrize("kind", [Strong, GeneratorExit, BaseExceptionGroup, MemoryError, RecursionError, KeyboardInterrupt])
+def test_what_no_catch_takes_ends_a_stream_as_itself(lazy: LazyWay, kind: type[BaseException]) -> None:
+    if lazy.is_async and kind is KeyboardInterrupt:
+        pytest.skip("asyncio ends the loop")
+    error = kind("several", [Strong()]) if kind is BaseExceptionGroup else kind("it")
+
+    async def call(item: int) -> int:
+        return item if item != 1 else fail(error)
+
+    async def main() -> None:
+        stream = lazy(call, range(4), limit=1, catch=(ValueError, LookupError))
+        assert lazy.result(await take(stream)) == 0
+        for _ in range(3):
+            assert await a_outcome(take(stream)) is error
+
+    lazy.run(main)
+
+
+def test_an_object_that_every_call_raises_does_not_grow_in_a_stream(lazy: LazyWay) -> None:
+    single = ValueError("single")
+
+    async def call(item: int) -> None:
+        raise single
+
+    async def once(**options: Any) -> int:
+        stream = lazy(call, range(20), **options)
+        results = await rest(stream)
+        assert all(lazy.result(each) is single for each in results)
+        return len(list(traceback.walk_tb(single.__traceback__)))
+
+    async def main() -> None:
+        lengths = [await once(catch=ValueError) for _ in range(5)]
+        assert lengths == lengths[:1] * 5
+        for _ in range(3):
+            assert await a_outcome(once(limit=1)) is single
+            assert single.__notes__ == [f"concurrency: call 0 of call.{lazy.operation} failed, with 0"]
+            lengths.append(len(list(traceback.walk_tb(single.__traceback__))))
+        assert lengths[-1] == lengths[-2]
+
+    lazy.run(main)
+
+
+@pytest.mark.parametrize("kind", [ReprRaises, ReprReturnsNoStr, ReprIsHuge, ReprRecurses, ComparesNothing])
+def test_an_input_that_is_hard_to_show_does_not_hide_what_ends_a_stream(lazy: LazyWay, kind: type) -> None:
+    error = ValueError()
+
+    async def call(item: object) -> None:
+        raise error
+
+    async def main() -> None:
+        stream = lazy(call, [kind()])
+        assert await a_outcome(take(stream)) is error
+        (note,) = error.__notes__
+        assert note.startswith(f"concurrency: call 0 of call.{lazy.operation} failed, with ")
+        assert len(note) < 1000
+
+    lazy.run(main)
+
+
+# Threads that the system refuses
+
+
+@pytest.mark.parametrize("operation", ["stream", "as_completed"])
+@pytest.mark.parametrize("threads", range(4))
+def test_a_stream_goes_on_with_the_threads_that_it_gets(monkeypatch: pytest.MonkeyPatch, operation: str, threads: int) -> None:
+    """Refused the first, the second, the third or the last."""
+    called: list[int] = []
+    with threads_refused(monkeypatch, beyond=threads) as refused:
+
+        def call(item: int) -> int:
+            called.append(item)
+            assert refused.wait(PATIENCE)
+            return item
+
+        stream = getattr(Concurrent, operation)(call, range(50), limit=4)
+        if threads == 0:
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    next(stream)
+            assert called == []
+        else:
+            results = [each if operation == "stream" else each[1] for each in stream]
+            assert sorted(results) == sorted(called) == list(range(50))
+        del stream
+
+
+class Refusing(Driven):
+    """Queues what it refuses, as a `ThreadPoolExecutor` does that cannot start a thread."""
+
+    def __init__(self, place: int, error: BaseException) -> None:
+        super().__init__()
+        self._place = place
+        self._error = error
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future = super().submit(fn, *args, **kwargs)
+        if self.submitted == self._place + 1:
+            raise self._error
+        return future
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("place", [0, 1, 3], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_what_an_executor_queues_though_it_refuses_it_does_not_run(
+    kind: type[BaseException], place: int, chunksize: int
+) -> None:
+    called: list[int] = []
+    error = kind("can't start new thread")
+    executor = Refusing(place, error)
+    inputs = range(4 * chunksize)
+    assert outcome(lambda: Concurrent.map(called.append, inputs, executor=executor, limit=4, chunksize=chunksize)) is error
+    assert len(executor.tasks) == place + 1
+    assert executor.states() == ["cancelled"] * place + ["waiting"]
+    executor.end(place)
+    assert called == []
+
+
+def test_a_failure_is_raised_though_there_is_no_thread_to_cancel_the_others_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The consumer is busy elsewhere, so it takes a thread of its own to cancel what waits in the executor."""
+    executor = Driven()
+
+    def call(item: int) -> int:
+        return item if item != 1 else fail(ValueError("one"))
+
+    def start(thread: threading.Thread) -> None:
+        refused.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    refused: list[str] = []
+    stream = Concurrent.stream(call, range(4), executor=executor, limit=4)
+    first: list[int] = []
+    consumer = threading.Thread(target=lambda: first.append(next(stream)))
+    consumer.start()
+    executor.wait_for(4)
+    executor.end(0)
+    consumer.join(PATIENCE)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        executor.end(1)
+    assert (first, refused) == ([0], ["concurrency-cancel"])
+    executor.end(2)
+    executor.end(3)
+    with pytest.raises(ValueError, match="one"):
+        next(stream)
