@@ -142,6 +142,7 @@ class Trial:
         self.options = self._options(draw)
         self.leaves_at = draw.randrange(count) if self.is_lazy and count and draw.random() < 0.2 else None
         self.leaves_by = draw.choice(["close", "drop"])
+        self.is_shared = self.is_lazy and not self.is_async and self.leaves_at is None and draw.random() < 0.1
         self.cancels_at = draw.randrange(40) if self.is_async and draw.random() < 0.15 else None
         self.is_decorated = draw.random() < 0.2
         self.read = 0
@@ -183,7 +184,7 @@ class Trial:
         return (
             f"{self.operation} of {len(self.items)} calls {dict(hows)}, input {self.source}, fails at {self.fails_at}, "
             f"{len(self.others)} other inputs, executor {self.kind}, {self.options}, leaves at {self.leaves_at} by "
-            f"{self.leaves_by}, cancelled at {self.cancels_at}"
+            f"{self.leaves_by}, cancelled at {self.cancels_at}, {'shared' if self.is_shared else 'not shared'}"
         )
 
     def inputs(self) -> list[Any]:
@@ -224,6 +225,8 @@ class Trial:
         try:
             if not self.is_lazy:
                 self.taken = operate(self.function(), *self.inputs(), **options)
+            elif self.is_shared:
+                self._share(operate(self.function(), *self.inputs(), **options))
             else:
                 self._consume(operate(self.function(), *self.inputs(), **options))
         except BaseException as error:
@@ -242,6 +245,29 @@ class Trial:
                     stream.close()
                     assert next(stream, None) is None
                 return
+
+    def _share(self, stream: Any) -> None:
+        """Two threads take what there is, until both have seen the end, or the same failure."""
+        errors: list[BaseException | None] = []
+
+        def consume() -> None:
+            try:
+                for result in stream:
+                    self.taken.append(result)
+                errors.append(None)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=consume) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors[0] is errors[1], errors
+        if self.is_ordered:
+            self.taken.sort(key=lambda result: result.args if isinstance(result, Expected) else result)
+        if errors[0] is not None:
+            raise errors[0]
 
     async def a_run(self) -> None:
         task = asyncio.create_task(self._a_operate())
@@ -442,10 +468,13 @@ class Driver(threading.Thread):
 
 
 def watch(drivers: Iterable[Driver]) -> None:
-    """Wait for all of them. If one hangs, or this thread does, Python ends with the stacks of all threads."""
-    while any(driver.is_alive() for driver in drivers):
-        if all(time.monotonic() - driver.alive_at < HANGS or not driver.is_alive() for driver in drivers):
-            faulthandler.dump_traceback_later(HANGS, exit=True)
+    """Wait for all of them. If one hangs, Python says in what, and ends with the stacks of all threads; also if this one does."""
+    while running := [driver for driver in drivers if driver.is_alive()]:
+        faulthandler.dump_traceback_later(HANGS + 10, exit=True)
+        for driver in running:
+            if time.monotonic() - driver.alive_at > HANGS:
+                print(f"{driver.name} hangs: {driver.current!r}", flush=True)
+                faulthandler.dump_traceback_later(0.1, exit=True)
         time.sleep(0.5)
     faulthandler.cancel_dump_traceback_later()
 

@@ -1,11 +1,16 @@
-"""Races whose every order is forced: by events, or by time that passes between any two looks at it."""
+"""Races whose every order is forced: by events, by time that passes between two looks at it, by threads that are held up."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from concurrency import Concurrent, _workers
 from tests.lazy_ways import LAZY_WAYS, LazyWay, rest
 from tests.ways import PATIENCE, WAYS, Way
 
@@ -72,3 +77,90 @@ def test_a_map_goes_on_whenever_its_time_slice_ends(name: str, jumping: Callable
         assert way(call, list(range(7)), limit=2) == list(range(7))
 
     jumping(story)
+
+
+class Stall:
+    """Holds up, once, the thread of a kind that comes to its n-th line of this package, while all others go on."""
+
+    def __init__(self, moment: int, prefix: str) -> None:
+        self.left = moment
+        self.begun = threading.Event()
+        self.where = "nowhere"
+        self._prefix = prefix
+        self._lock = threading.Lock()
+
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
+        name = str(frame.f_globals.get("__name__"))
+        if not name.startswith("concurrency.") or name in NOT_SHARED:
+            return None
+        if self.left <= 0 or not threading.current_thread().name.startswith(self._prefix):
+            return None
+        if event == "line":
+            with self._lock:
+                self.left -= 1
+                is_it = self.left == 0
+            if is_it:
+                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                self.begun.set()
+                threading.Event().wait(STALL)  # nothing depends on how long it is, but what there is to find
+        return self.trace
+
+
+NOT_SHARED = {"concurrency.core", "concurrency._calls", "concurrency._options", "concurrency._sent", "concurrency.streams"}
+"""Modules that know nothing of what threads share: who is held up there holds up nobody."""
+
+STALL = 0.001
+"""Seconds for which a thread is held up: enough for others to come as far as they can."""
+
+
+@pytest.mark.parametrize("who", ["caller", "worker"])
+@pytest.mark.parametrize(
+    ("operation", "on"),
+    [("map", "threads"), ("stream", "threads"), ("as_completed", "threads"), ("map", "executor"), ("stream", "executor")],
+)
+def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
+    operation: str, on: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An input comes at that very moment, as the next does whenever nobody has asked for one for a while."""
+    current: list[Stall] = []
+    executor = None
+    options: dict[str, Any] = {"limit": 2} if operation == "map" else {"limit": 2, "buffersize": 3}
+
+    def source(stall: Stall) -> Iterator[int]:
+        for item in range(4):
+            yield item
+            stall.begun.wait(0.0003)
+
+    def work(stall: Stall) -> Any:
+        given = {**options, "executor": executor}
+        results: Any = getattr(Concurrent, operation)(lambda item: -item, source(stall), **given)
+        return sorted(-each if isinstance(each, int) else -each[1] for each in results)
+
+    def once(stall: Stall) -> list[Any]:
+        results: list[Any] = []
+        current[:] = [stall]
+        caller = threading.Thread(target=lambda: results.append(work(stall)), name="caller", daemon=True)
+        caller.start()
+        caller.join(PATIENCE)
+        assert not caller.is_alive(), f"it hangs after {stall.where}"
+        return results
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        return current[0].trace(frame, event, argument) if current else None
+
+    monkeypatch.setattr(_workers, "_pool", None)  # one whose threads are traced
+    threading.settrace(trace)
+    try:
+        if on == "executor":
+            executor = ThreadPoolExecutor(2, "worker")
+        for moment in itertools.count(1, 1 if who == "worker" else 3):  # a caller has many more lines
+            stall = Stall(moment, "caller" if who == "caller" else "worker" if on == "executor" else "concurrency")
+            assert once(stall) == [list(range(4))], stall.where
+            if stall.left > 0:
+                break
+        assert moment > 20
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
+        current.clear()
+        if executor is not None:
+            executor.shutdown()
