@@ -387,7 +387,8 @@ class Executors:
         return self._made[kind]
 
     def replace(self, kind: str) -> None:
-        self._made.pop(kind).shutdown()
+        if kind in self._made:
+            self._made.pop(kind).shutdown()
 
     def close(self) -> None:
         for executor in self._made.values():
@@ -427,7 +428,7 @@ class Driver(threading.Thread):
         trial = self.current = Trial(next(self.numbers), self.draw, SYNC)
         trial.run(executors)
         self._account(trial)
-        if isinstance(trial.error, BrokenExecutor):
+        if any(item.how == "kill" for item in trial.items):  # it may have ended before that, or be about to do it
             executors.replace(trial.kind)
 
     def _batch(self) -> None:
