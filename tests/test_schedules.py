@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _workers
-from tests.lazy_ways import LAZY_WAYS, LazyWay, rest
-from tests.ways import PATIENCE, WAYS, Way
+from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock, has_stopped, rest, take
+from tests.ways import PATIENCE, WAYS, Way, until
 
 
 class JumpingClock:
@@ -164,3 +164,117 @@ def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
         current.clear()
         if executor is not None:
             executor.shutdown()
+
+
+# Two ends at once, in each order
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_failures_the_first_in_time_is_raised_and_the_other_named(way: Way, first: int) -> None:
+    """The other fails when the map has seen the first: on asyncio because of it, as it is cancelled."""
+    failing: list[int] = []
+    together = way.barrier(2)
+
+    async def call(item: int) -> None:
+        try:
+            await together.wait()
+            if item == first:
+                failing.append(threading.get_ident())
+            else:
+                await way.outlast(failing)
+        finally:
+            raise ValueError(item)
+
+    with pytest.raises(ValueError) as caught:
+        way(call, [0, 1], limit=2)
+    other = 1 - first
+    assert caught.value.args == (first,)
+    (note,) = caught.value.__notes__
+    named, further = note.split("; 1 more failed: ")
+    assert named == f"concurrency: call {first} of call.{way.operation} failed, with {first}"
+    assert further == f"call {other}, with {other}: ValueError({other})"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_failures_the_first_in_time_ends_a_stream(lazy: LazyWay, first: int) -> None:
+    together, gate = lazy.barrier(2), lazy.gate()
+
+    async def call(item: int) -> None:
+        try:
+            await together.wait()
+            if item != first:
+                await gate.wait()
+        finally:
+            raise ValueError(item)
+
+    async def main() -> None:
+        stream = lazy(call, [0, 1], limit=2)
+        with lazy.let_go(gate, lambda: has_stopped(stream)):
+            for _ in range(3):
+                with pytest.raises(ValueError) as caught:
+                    await take(stream)
+                assert caught.value.args == (first,)
+        (note,) = caught.value.__notes__
+        assert note.startswith(f"concurrency: call {first} of call.{lazy.operation} failed, with {first}; 1 more failed: call ")
+
+    lazy.run(main)
+
+
+@pytest.mark.parametrize("name", [name for name in WAYS if name.startswith("threads")])
+def test_a_failure_after_the_timeout_disturbs_nobody(name: str, clock: SkippingClock) -> None:
+    way: Way = WAYS[name]()
+    release, ended = threading.Event(), threading.Event()
+
+    async def call(item: int) -> None:
+        clock.skip(60)
+        assert release.wait(PATIENCE)
+        ended.set()
+        raise ValueError(item)
+
+    with pytest.raises(TimeoutError, match="timed out after 30 s") as caught:
+        way(call, [0], timeout=30)
+    release.set()
+    assert ended.wait(PATIENCE)
+    until(lambda: _workers._shared_pool().is_free())
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_stream_that_has_failed_and_one_that_has_timed_out_stay_so(lazy: LazyWay, clock: SkippingClock) -> None:
+    """Whichever comes first: that is what is raised from then on."""
+
+    async def failed_first() -> None:
+        gate = lazy.gate()
+        together = lazy.barrier(2)
+
+        async def call(item: int) -> int:
+            await together.wait()
+            if item == 1:
+                raise ValueError(item)
+            await gate.wait()
+            return item
+
+        stream = lazy(call, [0, 1], limit=2, timeout=30)
+        with lazy.let_go(gate, lambda: has_stopped(stream)):
+            for _ in range(2):
+                with pytest.raises(ValueError):
+                    await rest(stream)
+                clock.skip(60)
+
+    async def late_first() -> None:
+        release = lazy.gate()
+
+        async def call(item: int) -> int:
+            clock.skip(60)
+            try:
+                await release.wait()
+            finally:
+                raise ValueError(item)
+
+        stream = lazy(call, [0], limit=1, timeout=30)
+        for _ in range(3):
+            with pytest.raises(TimeoutError, match="timed out after 30 s"):
+                await rest(stream)
+            release.set()
+
+    lazy.run(failed_first)
+    lazy.run(late_first)
