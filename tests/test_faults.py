@@ -1,15 +1,19 @@
 """Faults that no test of one subject has: the recursion limit, memory, forks and refused threads under streams, odd exceptions."""
 
+import asyncio
 import os
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from concurrency import Concurrent
+from concurrency import Concurrent, concurrent
 from tests import children
 from tests.executor_functions import Driven, Inline
 from tests.lazy_ways import END, LazyWay, close, rest, take
@@ -24,7 +28,7 @@ from tests.test_failure import (
     strange,
 )
 from tests.test_resources import FORKING, threads_refused
-from tests.ways import PATIENCE
+from tests.ways import PATIENCE, until
 
 # At the recursion limit
 
@@ -410,3 +414,204 @@ def test_a_failure_is_raised_though_there_is_no_thread_to_cancel_the_others_in(m
     executor.end(3)
     with pytest.raises(ValueError, match="one"):
         next(stream)
+
+
+# Executors that end in the middle of a stream
+
+
+@pytest.mark.parametrize("operation", ["map", "stream", "as_completed"])
+@pytest.mark.parametrize("cancel", [True, False])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_an_executor_that_is_shut_down_in_the_middle_never_shortens_the_results(
+    operation: str, cancel: bool, chunksize: int
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    results: list[Any] = []
+
+    def call(item: int) -> int:
+        if item == 3:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+        return item
+
+    def consume() -> None:
+        for result in getattr(Concurrent, operation)(call, range(100), executor=executor, limit=4, chunksize=chunksize):
+            results.append(result)
+
+    def shut_down() -> None:
+        assert begun.wait(PATIENCE)
+        executor.shutdown(wait=False, cancel_futures=cancel)
+        go_on.set()
+
+    executor = ThreadPoolExecutor(2)
+    other = threading.Thread(target=shut_down)
+    other.start()
+    error = outcome(consume)
+    other.join()
+    assert isinstance(error, CancelledError | RuntimeError)
+    taken = [each if operation != "as_completed" else each[1] for each in results]
+    assert len(set(taken)) == len(taken) < 100
+    if operation == "stream":
+        assert taken == list(range(len(taken)))
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("operation", ["stream", "as_completed"])
+def test_closing_ends_a_next_that_waits_for_an_executor(operation: str) -> None:
+    executor = Driven()
+    stream = getattr(Concurrent, operation)(abs, range(9), executor=executor, limit=3)
+    outcomes: list[Any] = []
+    consumer = threading.Thread(target=lambda: outcomes.append(next(stream, END)))
+    consumer.start()
+    executor.wait_for(3)
+    executor.start(0)
+    closer = threading.Thread(target=stream.close)
+    closer.start()
+    until(lambda: executor.states() == ["running", "cancelled", "cancelled"])
+    assert not outcomes, "the running call has not ended"
+    executor.end(0)
+    consumer.join(PATIENCE)
+    closer.join(PATIENCE)
+    assert not consumer.is_alive()
+    assert not closer.is_alive()
+    assert outcomes[0] in {END, 0, (0, 0)}
+    assert next(stream, END) is END
+
+
+# One loop after the other, and times beyond any clock
+
+
+def test_what_a_decorator_shares_works_in_one_loop_after_the_other_and_in_two_at_once() -> None:
+    @concurrent(rate=10_000, limit=2)
+    async def negative(item: int) -> int:
+        await asyncio.sleep(0)
+        return -item
+
+    async def main() -> list[list[int]]:
+        return [
+            await negative.a_map(range(5)),
+            [each async for each in negative.a_stream(range(5))],
+            sorted([each async for _, each in negative.a_as_completed(range(5))], reverse=True),
+        ]
+
+    def in_loop() -> None:
+        results.append(asyncio.run(main()))
+
+    results: list[list[list[int]]] = []
+    for _ in range(3):
+        in_loop()
+    threads = [threading.Thread(target=in_loop) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert results == [[[0, -1, -2, -3, -4]] * 3] * 6
+
+
+@pytest.mark.parametrize("timeout", [1e10, 1e300, sys.float_info.max])
+def test_a_timeout_may_be_longer_than_any_clock_can_wait(lazy: LazyWay, timeout: float) -> None:
+    gate = lazy.gate()
+
+    async def call(item: int) -> int:
+        if item == 0:
+            await gate.wait()
+        gate.set()
+        return item
+
+    async def main() -> None:
+        stream = lazy(call, range(5), limit=2, timeout=timeout)
+        assert sorted(map(lazy.result, await rest(stream))) == list(range(5))
+
+    lazy.run(main)
+    with ThreadPoolExecutor(2) as executor:
+        assert Concurrent.map(abs, range(5), timeout=timeout, executor=executor) == list(range(5))
+
+
+# Leaks
+
+
+ALL_OPERATIONS = """
+    import asyncio, gc, itertools, os, sys, threading
+    from concurrent.futures import ThreadPoolExecutor
+    from concurrency import Concurrent
+
+    executor = ThreadPoolExecutor(2)
+
+    class Thing:
+        pass
+
+    def call(item):
+        if item == 2:
+            raise ValueError(item)
+        return Thing()
+
+    async def a_call(item):
+        if item % 2:
+            await asyncio.sleep(0)
+        return call(item)
+
+    def sync(number):
+        options = {"executor": executor} if number % 8 == 0 else {}
+        inputs = range(number % 5) if number % 2 else iter(range(number % 5))  # a failure in two of five
+        operation = (Concurrent.map, Concurrent.stream, Concurrent.as_completed)[number % 3]
+        try:
+            list(operation(call, inputs, limit=2, catch=ValueError if number % 7 else (), **options))
+        except ValueError:
+            pass
+
+    async def a_sync(number):
+        inputs = range(number % 5) if number % 2 else iter(range(number % 5))
+        catch = ValueError if number % 7 else ()
+        try:
+            if number % 3 == 0:
+                await Concurrent.a_map(a_call, inputs, limit=2, catch=catch)
+            else:
+                operation = (Concurrent.a_stream, Concurrent.a_as_completed)[number % 3 - 1]
+                async for _ in operation(a_call, inputs, limit=2, catch=catch):
+                    if number % 11 == 0:
+                        break
+        except ValueError:
+            pass
+
+    def many(numbers):
+        for number in numbers:
+            sync(number)
+        async def main():
+            for number in numbers:
+                await a_sync(number)
+        asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory and files are counted where Linux shows them")
+def test_memory_threads_and_files_stay_flat() -> None:
+    """Without the garbage collector. With a factor of 10 it is 100,000 operations."""
+    times = 5_000 * int(os.environ.get("CONCURRENCY_TEST_FACTOR", "1"))
+    program = f"""{ALL_OPERATIONS}
+    def memory():
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def files():
+        return len(os.listdir("/proc/self/fd"))
+
+    gc.disable()
+    many(range(2_000))  # what pools and caches take once, they do not take again
+    before = memory(), threading.active_count(), files()
+    many(range({times}))
+    after = memory(), threading.active_count(), files()
+    print(before[1:] == after[1:], after[0] - before[0])
+    executor.shutdown()
+    """
+    environment = {**children.environment(), "PYTHONASYNCIODEBUG": ""}
+    child = subprocess.run(
+        [sys.executable, "-W", "error", "-c", dedent(program)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=children.ROOT,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    is_flat, grown = child.stdout.split()
+    assert is_flat == "True"
+    assert int(grown) < 2_000_000, "more than 200 bytes for each of them"
