@@ -447,9 +447,12 @@ class Driver(threading.Thread):
             await asyncio.gather(*(trial.a_run() for trial in trials))
 
         asyncio.run(main())
+        if any(trial.gauge.now for trial in trials):
+            gc.collect()  # what has been left behind complains
         assert not complaints, complaints
         for trial in trials:
             self.current = trial
+            assert not trial.gauge.now, "a call has outlived its loop"
             self._account(trial)
 
     def _account(self, trial: Trial) -> None:
