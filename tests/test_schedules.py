@@ -106,6 +106,15 @@ class Stall:
         return self.trace
 
 
+class Bar:
+    """A bar that nobody sees."""
+
+    def __init__(self, **_: Any) -> None: ...
+    def update(self, more: float) -> None: ...
+    def set_postfix(self, *, refresh: bool, failed: int) -> None: ...
+    def close(self) -> None: ...
+
+
 NOT_SHARED = {"concurrency.core", "concurrency._calls", "concurrency._options", "concurrency._sent", "concurrency.streams"}
 """Modules that know nothing of what threads share: who is held up there holds up nobody."""
 
@@ -164,6 +173,47 @@ def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
         current.clear()
         if executor is not None:
             executor.shutdown()
+
+
+@pytest.mark.parametrize("bar", [False, Bar], ids=["no bar", "bar"])
+def test_consumers_that_share_a_stream_lose_nothing_when_one_is_held_up_at_whatever_line(bar: Any) -> None:
+    """The other takes all that is left, and ends the stream, meanwhile."""
+    current: list[Stall] = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        return current[0].trace(frame, event, argument) if current else None
+
+    def once(stall: Stall) -> list[Any]:
+        outcomes: list[Any] = []
+
+        def consume() -> None:
+            try:
+                for result in stream:
+                    outcomes.append(result)
+            except BaseException as error:
+                outcomes.append(error)
+
+        stream = Concurrent.stream(abs, range(5), limit=2, buffersize=3, progress=bar)
+        current[:] = [stall]
+        consumers = [threading.Thread(target=consume, name=f"consumer {number}", daemon=True) for number in range(2)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join(PATIENCE)
+            assert not consumer.is_alive(), f"it hangs after {stall.where}"
+        return sorted(outcomes, key=repr)
+
+    threading.settrace(trace)
+    try:
+        for moment in itertools.count(1):
+            stall = Stall(moment, "consumer 0")
+            assert once(stall) == list(range(5)), stall.where
+            if stall.left > 0:
+                break
+        assert moment > 20
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
+        current.clear()
 
 
 # Two ends at once, in each order
