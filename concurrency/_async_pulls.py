@@ -7,6 +7,7 @@ from typing import Any
 
 from concurrency._calls import Inputs, Job
 from concurrency._delivery import END, AsCompleted, InOrder
+from concurrency._depth import check_depth
 from concurrency._outcomes import traceback_of
 from concurrency._task_runs import TaskRun
 
@@ -119,6 +120,7 @@ class AsyncPull:
                 run.close_bar()
 
     def _open(self, job: Job, delivery: InOrder | AsCompleted) -> None:
+        check_depth()  # before any task is made
         self._job = None
         try:
             self._run = run = TaskRun(job, delivery)

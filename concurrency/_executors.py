@@ -17,6 +17,7 @@ from typing import Any
 from concurrency import pacing
 from concurrency._calls import Inputs, Job, name_of
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
+from concurrency._depth import check_depth
 from concurrency._in_flight import InFlight
 from concurrency._landing import Chunk, land, refuse
 from concurrency._nesting import Frame, check_not_nested, is_in_call_of
@@ -91,6 +92,7 @@ class _ExecutorRun(Run):
             del self, source, inputs  # the frame of an input that fails holds this one
 
     def _admit(self, inputs: Inputs) -> None:
+        check_depth()  # before a task is counted as in flight: of one that was not submitted, nobody would hear the end
         with self.lock:
             self.delivery.expect_all(len(inputs))
             self._outbox.append(Chunk(self.read, inputs, self._is_single))

@@ -69,6 +69,7 @@ def land(run: Run, chunk: Chunk, future: "Future[Any]") -> None:
         errors += [] if outcomes.unsendable is None else [outcomes.unsendable]
         run.observer.returned(chunk.start, errors, outcomes.times)
     _settle(run, chunk, outcomes)
+    outcomes.forget()
 
 
 def refuse(run: Run, chunk: Chunk, error: BaseException) -> None:

@@ -24,6 +24,11 @@ class Outcomes(NamedTuple):
     times: Times | None = None
     """When the calls ran, if that was asked for."""
 
+    def forget(self) -> None:
+        """They are where they belong. The frames behind what has been raised hold the future, and that holds these."""
+        self.values.clear()
+        self.raised.clear()
+
 
 class CallError(Exception):
     """Raised by a task that a call has ended: an executor may run failed tasks again, or list them."""

@@ -91,11 +91,17 @@ class RemoteTask:
         outcomes = _run_calls(self, _rows(columns), len(columns), copy_context(), frame)
         parcel = pack(outcomes)
         last = outcomes.raised.get(len(outcomes.values) - 1)
-        if last is not None and _ends_task(last, self.catch):
-            error = CallError(brief(last))
-            error.parcel = parcel
+        message = brief(last) if last is not None and _ends_task(last, self.catch) else None
+        last = None
+        outcomes.forget()
+        if message is None:
+            return parcel
+        error = CallError(message)
+        error.parcel = parcel
+        try:
             raise error
-        return parcel
+        finally:
+            del error
 
     def __reduce__(self) -> Any:
         return RemoteTask, (self._sent, self.catch, self.operation, self._origin, self.is_timed)

@@ -7,11 +7,13 @@ from typing import Any
 
 from concurrency._calls import Inputs, Job
 from concurrency._delivery import AtTheEnd
+from concurrency._depth import check_depth
 from concurrency._task_runs import TaskRun
 
 
 async def run_map(job: Job) -> list[Any]:
     """All results, in the order of the inputs. The inputs are read here, in the task that awaits the map."""
+    check_depth()  # whatever this task does here, it does as deep as now: no task is to be left behind
     delivery = AtTheEnd()
     run = TaskRun(job, delivery)
     cancelled: CancelledError | None = None

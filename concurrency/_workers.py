@@ -11,6 +11,7 @@ from math import inf
 from threading import Condition, Lock, Thread, current_thread, get_ident, main_thread
 
 from concurrency import pacing
+from concurrency._depth import check_depth
 from concurrency._options import default_workers
 
 
@@ -31,6 +32,10 @@ class Crew:
 
     def hire(self, work: Callable[[], None]) -> BaseException | None:
         """Have a thread run `work`; if the system refuses to give one, why."""
+        try:
+            check_depth()  # a thread that could be neither started nor given back would be waited for
+        except RecursionError as error:
+            return error.with_traceback(None)
         worker = _Worker(self, work)
         try:
             _shared_pool().lend_to(worker)
@@ -39,7 +44,7 @@ class Crew:
         except BaseException as error:
             # The worker may be queued all the same, and an idle thread may have taken it: then all is well.
             has_started = not worker.withdraw()
-            if not isinstance(error, RuntimeError):
+            if not isinstance(error, Exception):
                 raise  # Ctrl-C
             if has_started:
                 return None

@@ -1,8 +1,10 @@
 """What the lazy operations return: `Stream` from those on threads, `AsyncStream` from those on asyncio."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
+from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
@@ -36,6 +38,7 @@ class Stream(Iterator[T_co], Generic[T_co]):
     def __init__(self, pull: "Pull") -> None:
         self._pull = pull
         self._ready = pull.ready
+        _streams.add(self)
 
     def __next__(self) -> T_co:
         result: Any = END
@@ -71,7 +74,39 @@ class Stream(Iterator[T_co], Generic[T_co]):
         raise TypeError("a Stream cannot be copied or pickled: its calls are running here")
 
     def __del__(self) -> None:
-        self._pull.abandon()
+        try:
+            pull = self._pull
+        except AttributeError:  # Ctrl-C while it was being made
+            return
+        pull.abandon()
+
+
+class _Elsewhere:
+    """In a forked child, in place of the calls of a stream of its parent: who waited for them there would wait for ever."""
+
+    def next(self) -> Any:
+        return END
+
+    def error(self) -> BaseException:
+        return RuntimeError("the stream was opened before the fork of this process: its calls run in the parent")
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+_streams: WeakSet[Stream[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    elsewhere: Any = _Elsewhere()
+    for stream in list(_streams):
+        stream._ready.clear()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        stream._pull = elsewhere  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
@@ -128,4 +163,8 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         raise TypeError("an AsyncStream cannot be copied or pickled: its calls are running here")
 
     def __del__(self) -> None:
-        self._pull.abandon()
+        try:
+            pull = self._pull
+        except AttributeError:  # Ctrl-C while it was being made
+            return
+        pull.abandon()

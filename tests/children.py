@@ -70,6 +70,10 @@ class Child:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """What `kill` does, and whoever ends services."""
+        self._process.send_signal(signal.SIGTERM)
+
     def end(self) -> tuple[int, str, str]:
         """Its exit status, and the rest of what it prints, on stdout and on stderr."""
         assert self._process.stdout is not None

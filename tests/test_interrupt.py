@@ -2,8 +2,14 @@
 
 import asyncio
 import dis
+import itertools
+import signal
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cache
 from threading import get_ident
 from types import FrameType
 from typing import Any, cast
@@ -202,29 +208,96 @@ def test_ctrl_c_while_a_thread_is_being_started_leaves_none_that_python_waits_fo
         assert child.end() == (0, "at exit 0 started 0 ended\n", "")
 
 
-@kinds
-def test_ctrl_c_at_any_moment_is_a_keyboard_interrupt(kind: str) -> None:
-    """The moments are those at which the signals happen to arrive; the tests below go through them one by one."""
-    program = f"""{SETUP}
+OPERATIONS = {
+    "map of a list": "Concurrent.map(call, list(range(30)), limit=3)",
+    "map of an iterator": "Concurrent.map(call, iter(range(30)), limit=3)",
+    "stream": "list(Concurrent.stream(call, range(30), limit=3))",
+    "as_completed": "[-item for item in sorted(item for item, _ in Concurrent.as_completed(call, range(30), limit=3))]",
+    "map on an executor": "Concurrent.map(call, range(30), limit=3, executor=executor)",
+    "stream on an executor": "list(Concurrent.stream(call, range(30), executor=executor, chunksize=4))",
+}
+operations = pytest.mark.parametrize("operation", OPERATIONS)
+
+SIGNALLED = f"""{SETUP}
+    from concurrent.futures import ThreadPoolExecutor
+    executor = ThreadPoolExecutor(2)
+
     def call(item):
         return -item
 
+    def forever(operation):
+        while True:
+            assert operation() == [-item for item in range(30)]
+"""
+
+
+@operations
+def test_ctrl_c_at_any_moment_is_a_keyboard_interrupt(operation: str) -> None:
+    """The moments are those at which the signals happen to arrive; `Interrupter` below goes through them one by one."""
+    program = f"""{SIGNALLED}
+    sys.unraisablehook = lambda _: say("ready")  # it came while a stream was being collected, where nothing can be raised
     for _ in range(20):
         try:
             say("ready")
-            while True:
-                assert Concurrent.map(call, kind(range(30)), limit=3) == [-item for item in range(30)]
+            forever(lambda: {OPERATIONS[operation]})
         except KeyboardInterrupt:
             pass
     say("done")
     """
-    with Child(program, kind) as child:
-        for _ in range(20):
-            assert child.line() == "ready"
+    with Child(program, "list") as child:
+        while (line := child.line()) == "ready":
             child.interrupt()
-        assert child.line() == "done"
+        assert line == "done"
         status, _, stderr = child.end()
         assert (status, stderr) == (0, "")
+
+
+@operations
+def test_sigterm_ends_the_process_at_once(operation: str) -> None:
+    """Although calls are running, as it does without this package."""
+    program = f"""{SIGNALLED}
+    def call(item):
+        say("ready")
+        assert release.wait(30)
+
+    {OPERATIONS[operation]}
+    """
+    with Child(program, "list") as child:
+        assert child.line() == "ready"
+        child.terminate()
+        status, _, stderr = child.end()
+        assert (status, stderr) == (-signal.SIGTERM, "")
+
+
+@operations
+def test_what_a_handler_of_sigterm_raises_is_raised_by_the_operation(operation: str) -> None:
+    """No further call starts, and the interpreter ends when those have ended that were running."""
+    program = f"""{SIGNALLED}
+    def handle(*_):
+        release.set()
+        sys.exit(7)
+
+    def call(item):
+        started.append(item)
+        if len(started) == 2:
+            say("ready")
+        assert release.wait(30)
+        ended.append(item)
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        {OPERATIONS[operation]}
+    finally:
+        say("raised")
+    """
+    with Child(program, "list") as child:
+        assert child.line() == "ready"
+        child.terminate()
+        assert child.line() == "raised"
+        status, stdout, stderr = child.end()
+        assert (status, stderr) == (7, "")
+        started, ended = (int(word) for word in stdout.split() if word.isdigit())
+        assert started == ended < 20
 
 
 def test_ctrl_c_in_a_loop_cancels_the_calls_and_awaits_them() -> None:
@@ -254,26 +327,28 @@ def test_ctrl_c_in_a_loop_cancels_the_calls_and_awaits_them() -> None:
 
 
 class Interrupter:
-    """Raises `KeyboardInterrupt` in this thread where Python would look for signals: the n-th time, in this package's code."""
+    """Raises in this thread where Python would look for signals: the n-th time, in this package's code."""
 
-    def __init__(self, moment: int) -> None:
+    def __init__(self, moment: int, kind: type[BaseException]) -> None:
         self.left = moment
+        self._kind = kind
         self.where = "nowhere"
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not str(frame.f_globals.get("__name__")).startswith("concurrency."):
             return None
+        if frame.f_code.co_name in ("__del__", "abandon"):  # there Python itself would only report it
+            return None
         if event == "opcode" and self._looks_for_signals(frame):
             self.left -= 1
             if self.left == 0:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                raise KeyboardInterrupt
+                raise self._kind
         frame.f_trace_opcodes = True
         return self.trace
 
     def _looks_for_signals(self, frame: FrameType) -> bool:
-        before = _INSTRUCTION_BEFORE.setdefault(frame.f_code, _instructions_before(frame.f_code))
-        name = before.get(frame.f_lasti, "")
+        name = _instructions_before(frame.f_code).get(frame.f_lasti, "")
         return name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
 
     def __enter__(self) -> "Interrupter":
@@ -285,15 +360,85 @@ class Interrupter:
         sys.settrace(self.previous)
 
 
-_INSTRUCTION_BEFORE: dict[Any, dict[int, str]] = {}
-
-
+@cache
 def _instructions_before(code: Any) -> dict[int, str]:
     names, before = {}, ""
     for instruction in dis.get_instructions(code):
         names[instruction.offset] = before
         before = instruction.opname
     return names
+
+
+@pytest.mark.parametrize(
+    ("operation", "source", "on", "step"),
+    [
+        ("map", list, "threads", 1),
+        ("map", iter, "threads", 1),
+        ("stream", iter, "threads", 1),
+        ("as_completed", iter, "threads", 3),
+        ("map", iter, "executor", 5),  # slower: of the moments a fifth each, and not the same
+        ("stream", iter, "executor", 6),
+    ],
+)
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit], ids=["ctrl-c", "what a handler of a signal raises"])
+def test_interrupted_at_each_moment_it_leaves_nothing_behind(
+    operation: str, source: Callable[..., Any], on: str, step: int, kind: type[BaseException]
+) -> None:
+    """Wherever it comes: no input is used twice, every thread is given back, nothing hangs, and the next map works."""
+    begun: list[int] = []
+    interrupters: list[Interrupter] = []
+    outcomes: list[Any] = []
+    expected = [-item for item in range(5)]
+
+    def call(item: int) -> int:
+        begun.append(item)
+        return -item
+
+    def work() -> Any:
+        inputs = source(range(5))
+        if operation == "map":
+            return Concurrent.map(call, inputs, limit=2, executor=executor)
+        with getattr(Concurrent, operation)(call, inputs, limit=2, buffersize=3, executor=executor) as stream:
+            results = list(stream)
+        return results if operation == "stream" else [result for _, result in sorted(results)]
+
+    def is_at_rest() -> bool:
+        pool = _workers._shared_pool()
+        extra = [thread for thread in threading.enumerate() if thread.name.startswith("concurrency-extra")]
+        return pool._free == pool._size and not extra
+
+    def each_moment() -> None:
+        assert work() == expected
+        for moment in itertools.count(1, step):
+            interrupters[:] = [interrupter := Interrupter(moment, kind)]
+            begun.clear()
+            try:
+                with interrupter:
+                    assert work() == expected
+            except kind:
+                pass
+            if interrupter.left > 0:
+                break
+            until(is_at_rest)
+            assert len(set(begun)) == len(begun), interrupter.where
+            assert work() == expected, interrupter.where
+        assert moment > 50
+
+    def watched() -> None:
+        try:
+            each_moment()
+            outcomes.append("well")
+        except BaseException as error:
+            outcomes.append(error)
+
+    with ThreadPoolExecutor(2) if on == "executor" else nullcontext() as executor:
+        if kind is KeyboardInterrupt:  # which comes in the main thread alone
+            each_moment()
+        else:
+            thread = threading.Thread(target=watched, daemon=True)
+            thread.start()
+            thread.join(PATIENCE)
+            assert outcomes == ["well"], f"after {interrupters[0].where}"
 
 
 def test_a_timeout_says_what_was_not_done(way: Way, clock: SkippingClock) -> None:

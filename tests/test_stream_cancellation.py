@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -10,7 +11,8 @@ import pytest
 
 from concurrency import AsyncStream, Concurrent
 from tests.lazy_ways import END, Filling, rest
-from tests.ways import PATIENCE, in_loop
+from tests.test_cancellation import CancelsItself, FailsMeanwhile, World, factories, turns, worlds
+from tests.ways import PATIENCE, AsyncItems, in_loop
 
 
 def _fail(item: int) -> NoReturn:
@@ -317,3 +319,55 @@ def test_a_stream_may_outlive_its_loop(source: str, then: str, caplog: pytest.Lo
     del stream
     gc.collect()
     assert not caplog.records
+
+
+@worlds
+@factories
+@pytest.mark.parametrize(
+    ("operation", "source"),
+    [("a_stream", list), ("a_stream", AsyncItems), ("a_as_completed", list)],
+    ids=["list", "async", "completed"],
+)
+def test_a_consumer_that_is_cancelled_at_any_moment_ends_its_calls(
+    operation: str, source: Callable[..., Any], factory: Any, kind: type[World]
+) -> None:
+    """While it waits for a result, while it is at work on one, and while it leaves the stream."""
+
+    async def outcome_of(world: World, turn: int) -> tuple[Any, int, bool]:
+        async def consume() -> tuple[Any, int]:
+            task = asyncio.current_task()
+            assert task is not None
+            taken: list[Any] = []
+            outcome: Any = taken
+            try:
+                async with getattr(Concurrent, operation)(world.call, source(range(5)), limit=2) as stream:
+                    async for result in stream:
+                        taken.append(result)
+                        await turns(1)
+            except (asyncio.CancelledError, ValueError) as error:
+                outcome = error
+            world.assert_quiet()
+            assert len(set(taken)) == len(taken)
+            return outcome, task.cancelling()
+
+        task = asyncio.create_task(consume())
+        await turns(turn)
+        was_cancelled = task.cancel()
+        return *(await task), was_cancelled
+
+    async def main() -> None:
+        for turn in itertools.count(1):
+            outcome, cancelling, was_cancelled = await outcome_of(kind(), turn)
+            assert cancelling == was_cancelled
+            if not was_cancelled:  # the stream had ended before
+                assert turn > 5
+                break
+            assert type(outcome) is asyncio.CancelledError, turn
+        if kind is FailsMeanwhile:
+            assert type(outcome) is ValueError
+        elif kind is CancelsItself:
+            assert type(outcome) is asyncio.CancelledError
+        else:
+            assert len(outcome) == 5
+
+    in_loop(main, factory)
