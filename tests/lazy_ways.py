@@ -72,9 +72,12 @@ class LazyWay(Protocol):
 
 async def take(stream: AnyStream) -> Any:
     """The next result, or `END`."""
-    if isinstance(stream, AsyncStream):
-        return await anext(stream, END)
-    return next(stream, END)
+    try:
+        if isinstance(stream, AsyncStream):
+            return await anext(stream, END)
+        return next(stream, END)
+    finally:
+        del stream  # an exception of a call that has been started from here holds this frame
 
 
 async def rest(stream: AnyStream) -> list[Any]:

@@ -333,6 +333,34 @@ def test_a_dropped_stream_leaves_nothing(lazy: LazyWay, begun: bool) -> None:
         lazy.run(main)
 
 
+def test_a_dropped_stream_dies_with_the_exceptions_that_it_has_caught(lazy: LazyWay) -> None:
+    """Those that nobody has taken: their tracebacks lead to where their calls were started, on 3.12+ to the consumer itself."""
+    errors: list[ref[BaseException]] = []
+
+    class CaughtError(Exception):
+        pass
+
+    async def call(item: int) -> None:
+        error = CaughtError()
+        errors.append(ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def main() -> None:
+        stream = lazy(call, range(4), limit=4, catch=CaughtError)
+        while run_of(stream) is None or run_of(stream).finished < 2:
+            await take(stream)
+        gone = watch(stream)
+        del stream
+        await lazy.until(gone)
+        await lazy.until(lambda: all(error() is None for error in errors))
+
+    with no_collector():
+        lazy.run(main)
+
+
 def test_a_result_that_nobody_takes_may_use_the_stream_when_it_dies(lazy: LazyWay) -> None:
     """Its destructor is the user's code: it never runs under a lock of ours."""
     streams: list[AnyStream] = []
