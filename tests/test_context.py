@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import Map, Way, in_loop, task_factory
+from tests.ways import Map, Way, free, in_loop, task_factory
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -117,6 +117,7 @@ def test_threads_started_by_a_map_keep_no_value_of_its_caller() -> None:
     gc.disable()
     try:
         reference = contextvars.copy_context().run(once)
+        free()
         assert reference() is None
     finally:
         gc.enable()

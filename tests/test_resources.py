@@ -16,7 +16,7 @@ import pytest
 
 from concurrency import Concurrent, _workers
 from tests import children
-from tests.ways import PATIENCE, Map, Way, in_loop, until
+from tests.ways import HAS_GIL, PATIENCE, Map, Way, free, in_loop, until
 
 variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
 
@@ -42,6 +42,7 @@ class Watch:
         return thing
 
     def alive(self) -> list[str]:
+        free()
         return [name for name, reference in self._references if reference() is not None]
 
     def __len__(self) -> int:
@@ -264,6 +265,8 @@ async def all_sorts(mapping: Map) -> None:
 
 def test_no_map_leaves_garbage_of_ours(way: Way) -> None:
     """Objects in cycles would wait for the garbage collector, and whatever they hold with them."""
+    if way.operation == "map" and not HAS_GIL:
+        pytest.skip("without a GIL the collector counts as garbage what another thread has yet to free")
 
     async def story(mapping: Map) -> None:
         await all_sorts(mapping)

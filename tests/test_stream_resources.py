@@ -17,7 +17,6 @@ from concurrency._options import default_workers
 from tests.children import run as run_program
 from tests.lazy_ways import (
     END,
-    HAS_GIL,
     AnyStream,
     Filling,
     LazyWay,
@@ -31,7 +30,7 @@ from tests.lazy_ways import (
     until_free,
     watch,
 )
-from tests.ways import PATIENCE, in_loop, until
+from tests.ways import HAS_GIL, PATIENCE, in_loop, until
 
 
 class Thing:

@@ -5,16 +5,20 @@ thread runs them to their end in one go, since there waiting blocks.
 """
 
 import asyncio
+import gc
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from concurrency import Concurrent
 
 PATIENCE = 20
 """Seconds after which a test that waits has failed: a safety net alone."""
+
+
+HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class Gate(Protocol):
@@ -59,6 +63,16 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it has not happened"
         time.sleep(0.0005)
+
+
+def free() -> None:
+    """Have objects die that nobody holds any more. With a GIL they have already, unless they are in a cycle.
+
+    Without one an object that another thread has made dies when that thread next runs, and an idle one sleeps; or when the
+    collector runs, which then frees cycles too: that there are none is to be seen on builds with a GIL.
+    """
+    if not HAS_GIL:
+        gc.collect()
 
 
 def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -210,7 +224,8 @@ def in_loop(main: Callable[[], Coroutine[Any, Any, Any]], factory: Any = None) -
     async def watched() -> tuple[Any, BaseException | None]:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context))
-        loop.set_task_factory(factory)
+        if factory is not None:
+            loop.set_task_factory(factory)
         try:
             return await main(), None
         except BaseException as error:  # not through the loop, which cannot cope with all that a test may raise
