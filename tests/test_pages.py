@@ -77,6 +77,11 @@ def test_its_commands_are_about_what_there_is(command: str) -> None:
             assert (pages.ROOT / "mkdocs.yml").is_file()
         case ["pre-commit", *_]:
             assert (pages.ROOT / ".pre-commit-config.yaml").is_file()
+        case ["nox", *options]:
+            sessions = (pages.ROOT / "noxfile.py").read_text(encoding="utf-8")
+            for name, _, version in (option.partition("-") for option in options[1:2]):
+                assert f"def {name}(session" in sessions
+                assert f'"{version}"' in sessions or not version
         case ["bash", file]:
             assert (pages.ROOT / file).is_file()
         case ["source", ".venv/bin/activate"]:
