@@ -16,6 +16,7 @@ import pytest
 
 from concurrency import Concurrent, _workers
 from tests import children
+from tests.lazy_ways import until_free
 from tests.ways import HAS_GIL, PATIENCE, Map, Way, free, in_loop, until
 
 variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
@@ -381,7 +382,7 @@ def threads_refused(monkeypatch: pytest.MonkeyPatch, beyond: int, pause: float =
         patch.setattr(_workers, "_pool", None)  # one without idle threads
         patch.setattr(threading.Thread, "start", start_or_refuse)
         yield refused
-    until(lambda: set(threads_of_ours()) <= idle)  # the pool made meanwhile is not kept
+    until_free(lambda: set(threads_of_ours()) <= idle)  # the pool made meanwhile is not kept
 
 
 @pytest.mark.parametrize("kind", [list, iter])
