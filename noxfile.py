@@ -31,8 +31,10 @@ FREE_THREADED_TOOLS = [
     "tqdm>=4.66",
 ]
 
-# Tests that several threads may run at the same time: those that neither patch, nor count threads, nor collect garbage.
-PARALLEL = ["test_context", "test_failure", "test_inputs", "test_law", "test_limit", "test_nesting", "test_streams"]
+# Tests that several threads may run at the same time: those that neither patch, nor count threads, nor let time pass, and are
+# no coroutine functions. Of these, what uses a fixture or a function that is not for threads runs in one alone.
+PARALLEL = ["bad_input", "buffersize", "cancellation", "context", "failure", "fairness", "inputs", "law", "limit", "nesting"]
+PARALLEL += ["stream_ending", "streams"]
 
 
 @nox.session(python=PYTHONS)
@@ -48,7 +50,7 @@ def free_threaded(session: nox.Session) -> None:
     session.install("-e", ".", *FREE_THREADED_TOOLS)
     session.run("python", "-c", "import sys; assert not sys._is_gil_enabled()")
     session.run("pytest", "-p", "no:run-parallel", "--ignore", "tests/test_typing.py", *session.posargs)
-    files = [f"tests/{name}.py" for name in PARALLEL]
+    files = [f"tests/test_{name}.py" for name in PARALLEL]
     session.run("pytest", "--parallel-threads", "4", "-p", "no:randomly", *files, *session.posargs)
 
 
