@@ -204,6 +204,14 @@ def task_factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
+def eager_task_factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
+    """`asyncio.eager_task_factory`: uvloop gives it an option that, before Python 3.14, it does not know."""
+    options.pop("eager_start", None)
+    factory: Callable[..., Any] = asyncio.eager_task_factory  # type: ignore[attr-defined,unused-ignore]
+    task: asyncio.Task[Any] = factory(loop, coroutine, **options)
+    return task
+
+
 class _AsyncioFactory(_Asyncio):
     factory = staticmethod(task_factory)
 
