@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, Protocol
 
+import pytest
+
 from concurrency import Concurrent
 
 PATIENCE = 20
@@ -244,6 +246,8 @@ def in_loop(main: Callable[[], Coroutine[Any, Any, Any]], factory: Any = None) -
                 complaints.append({"message": "tasks are left", "tasks": orphans})
 
     value, error = asyncio.run(watched())
+    if isinstance(error, pytest.skip.Exception):
+        raise error
     assert not complaints, complaints
     if error is None:
         return value
