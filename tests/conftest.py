@@ -12,7 +12,7 @@ import pytest
 
 from concurrency import Concurrent
 from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock
-from tests.ways import WAYS, Way, free
+from tests.ways import WAYS, EagerLoop, Way, free
 
 # For `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch.
 LOOP = os.environ.get("CONCURRENCY_TEST_LOOP", "")
@@ -27,9 +27,7 @@ def _use_loop() -> None:
 
         class EagerPolicy(asyncio.DefaultEventLoopPolicy):
             def new_event_loop(self) -> asyncio.AbstractEventLoop:
-                loop = super().new_event_loop()
-                loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  younger than Python 3.11
-                return loop
+                return EagerLoop()
 
         asyncio.set_event_loop_policy(EagerPolicy())
     else:

@@ -210,8 +210,24 @@ def eager_task_factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **option
     """`asyncio.eager_task_factory`: uvloop gives it an option that, before Python 3.14, it does not know."""
     options.pop("eager_start", None)
     factory: Callable[..., Any] = asyncio.eager_task_factory  # type: ignore[attr-defined,unused-ignore]
-    task: asyncio.Task[Any] = factory(loop, coroutine, **options)
-    return task
+    return factory(loop, coroutine, **options)  # type: ignore[no-any-return]  # a name for the task would make a cycle
+
+
+class EagerLoop(asyncio.SelectorEventLoop):
+    """A loop whose task factory is asyncio's eager one.
+
+    Until Python 3.13.2 the frame of `create_task` keeps its task, whose exception has that frame behind it, for the collector
+    to find (python/cpython#128552). So it is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_task_factory(eager_task_factory)
+
+    def create_task(self, coroutine: Any, **options: Any) -> Any:  # type: ignore[override]
+        if self.get_task_factory() is eager_task_factory:
+            return eager_task_factory(self, coroutine, **options)
+        return super().create_task(coroutine, **options)
 
 
 class _AsyncioFactory(_Asyncio):
