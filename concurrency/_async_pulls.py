@@ -46,7 +46,7 @@ class AsyncPull:
 
         As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
         """
-        delivery = self._delivery
+        delivery, result = self._delivery, END
         try:
             if delivery is None:
                 return END
@@ -59,13 +59,14 @@ class AsyncPull:
                     self._room.set_result(None)
             return result
         finally:
-            del self, run, delivery  # see `TaskRun._start`
+            del self, run, delivery, result  # see `TaskRun._start`
 
     async def next(self) -> Any:
         """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing."""
         if self._job is not None and self._delivery is not None:
             self._open(self._job, self._delivery)
         run: TaskRun | None = None
+        result = END
         try:
             while (run := self._run) is not None:
                 if run.loop is not get_running_loop():
@@ -81,7 +82,7 @@ class AsyncPull:
                         await run.wait(0)
             return END
         finally:
-            del self, run  # see `TaskRun._start`
+            del self, run, result  # see `TaskRun._start`
 
     def error(self) -> BaseException | None:
         """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""

@@ -50,6 +50,7 @@ class TaskRun:
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
+        self._starting = False  # a call is being started: where that is eager, what runs now is its first step
         self._put, self._ready = delivery.put, delivery.ready
         self._takes_late = delivery.takes_late
         self._looking = False
@@ -102,6 +103,8 @@ class TaskRun:
         """
         task: Future[Any] | None = None
         coroutine: Coroutine[Any, Any, Any] | None = None
+        outer = self._starting
+        self._starting = True
         try:
             if self._is_queued and not self._fresh:
                 self._look_soon()
@@ -114,9 +117,12 @@ class TaskRun:
                 self._fresh.append(task)
                 if not self._looking:
                     self._look_soon()
+                if self.stopped:  # by its own first step
+                    task.cancel()
         except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
             self._fail(index, inputs, error)
         finally:
+            self._starting = outer
             del self, task, coroutine, inputs
 
     def _pump_soon(self) -> None:
@@ -208,7 +214,7 @@ class TaskRun:
     def is_over(self) -> bool:
         """Whether nothing is running and nothing will come."""
         if self.stopped:
-            return not self.running and self.reader is None
+            return not self.running and self.reader is None and not self._starting
         return self.exhausted and self.finished == self.read
 
     def outcome(self) -> BaseException | None:
@@ -259,7 +265,7 @@ class TaskRun:
     def is_mine(self) -> bool:
         """Whether the current task is one of the calls, or reads their inputs."""
         task = current_task()
-        return task in self.running or task is self.reader
+        return task in self.running or task is self.reader or self._starting
 
     def _cancel(self) -> None:
         for task in list(self.running):

@@ -132,20 +132,22 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         self._pull = pull
 
     async def __anext__(self) -> T_co:
-        result = self._pull.poll()
-        if result is END:
-            result = await self._pull.next()
-        if result is not END:
-            value: T_co = result
-            return value
-        error = self._pull.error()
-        if error is None:
-            raise StopAsyncIteration
-        del self  # as in `Stream`
+        value: T_co = self._pull.poll()
         try:
-            raise error
+            if value is END:
+                value = await self._pull.next()
+            if value is not END:
+                return value
+            error = self._pull.error()
+            if error is None:
+                raise StopAsyncIteration
+            try:
+                raise error
+            finally:
+                del error
         finally:
-            del error
+            # As in `Stream`; and a call that starts eagerly has this frame behind it, and so has what is caught of it.
+            del self, value
 
     async def aclose(self) -> None:
         """Stop: no further input is read, no further call starts, running calls are cancelled. Returns when they have ended."""

@@ -1,7 +1,7 @@
 """What the tests share. One body serves both colours where the behaviour is the same: it takes `run` or `lazily`."""
 
 import asyncio
-import gc
+import importlib
 import inspect
 import os
 import threading
@@ -11,12 +11,30 @@ from typing import Any, Protocol
 import pytest
 
 from concurrency import Concurrent
-from tests.lazy_ways import HAS_GIL, LAZY_WAYS, LazyWay, SkippingClock
-from tests.ways import WAYS, Way
+from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock
+from tests.ways import WAYS, EagerLoop, Way, free
 
-os.environ["PYTHONASYNCIODEBUG"] = (
-    "1"  # for `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch
-)
+# For `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch.
+LOOP = os.environ.get("CONCURRENCY_TEST_LOOP", "")
+os.environ["PYTHONASYNCIODEBUG"] = "0" if LOOP == "debug-off" else "1"
+
+
+def _use_loop() -> None:
+    """Other loops than asyncio's, for the sessions of nox that ask for them. Policies: the tests call `asyncio.run` as users do."""
+    if LOOP == "uvloop":
+        asyncio.set_event_loop_policy(importlib.import_module("uvloop").EventLoopPolicy())
+    elif LOOP == "eager":
+
+        class EagerPolicy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self) -> asyncio.AbstractEventLoop:
+                return EagerLoop()
+
+        asyncio.set_event_loop_policy(EagerPolicy())
+    else:
+        assert LOOP in {"", "debug-off"}, f"CONCURRENCY_TEST_LOOP: there is no {LOOP!r}"
+
+
+_use_loop()
 
 
 class Run(Protocol):
@@ -124,7 +142,6 @@ def no_thread_left() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if thread.name.startswith("concurrency-extra"):
-            if not HAS_GIL:
-                gc.collect()  # without a GIL, what another thread has let go of may wait for this one to free it
+            free()  # a pool whose threads end with it may be among it
             thread.join(10)
             assert not thread.is_alive(), f"{thread.name} is still there"

@@ -5,7 +5,6 @@ On threads `run` drives them to their end in the calling thread: whatever they a
 
 import asyncio
 import gc
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from tests.ways import (
     ThreadBarrier,
     ThreadGate,
     finish,
+    free,
     in_loop,
     plain,
     task_factory,
@@ -33,8 +33,6 @@ from tests.ways import (
 )
 
 AnyStream = Stream[Any] | AsyncStream[Any]
-
-HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 END: Final = object()
 """What `take` gives when there is nothing more."""
@@ -72,9 +70,12 @@ class LazyWay(Protocol):
 
 async def take(stream: AnyStream) -> Any:
     """The next result, or `END`."""
-    if isinstance(stream, AsyncStream):
-        return await anext(stream, END)
-    return next(stream, END)
+    try:
+        if isinstance(stream, AsyncStream):
+            return await anext(stream, END)
+        return next(stream, END)
+    finally:
+        del stream  # an exception of a call that has been started from here holds this frame
 
 
 async def rest(stream: AnyStream) -> list[Any]:
@@ -103,14 +104,10 @@ def ended_in(stream: AnyStream) -> int:
 
 
 def until_free(condition: Callable[[], object]) -> None:
-    """As `until`, where the condition may be that objects have died.
-
-    Without a GIL an object that another thread has made dies when that thread next runs, or the collector; this one may sleep.
-    """
+    """As `until`, where the condition may be that objects have died."""
 
     def holds() -> object:
-        if not HAS_GIL:
-            gc.collect()
+        free()
         return condition()
 
     until(holds)
@@ -317,6 +314,8 @@ class SkippingClock(pacing.Clock):
         except RuntimeError:
             pass
         else:
+            if not isinstance(loop, asyncio.BaseEventLoop):
+                pytest.skip("the time of this loop cannot be skipped")
             loop.time = self.now  # type: ignore[method-assign]
         self._skipped += seconds
 

@@ -5,14 +5,13 @@ import contextvars
 import gc
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import Map, Way, in_loop, task_factory
+from tests.ways import Map, Way, eager_task_factory, free, in_loop, task_factory
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -117,6 +116,7 @@ def test_threads_started_by_a_map_keep_no_value_of_its_caller() -> None:
     gc.disable()
     try:
         reference = contextvars.copy_context().run(once)
+        free()
         assert reference() is None
     finally:
         gc.enable()
@@ -249,8 +249,6 @@ def test_a_task_factory_that_fails_fails_the_map() -> None:
 
 @eager
 def test_an_eager_task_factory_will_do() -> None:
-    factory: Callable[..., Any] = asyncio.eager_task_factory  # type: ignore[attr-defined,unused-ignore]
-
     async def call(item: int) -> str:
         value = variable.get()
         variable.set("leaked")
@@ -263,7 +261,7 @@ def test_an_eager_task_factory_will_do() -> None:
         assert await Concurrent.a_map(call, range(50), limit=3) == ["the caller's"] * 50
         assert variable.get() == "the caller's"
 
-    in_loop(main, factory)
+    in_loop(main, eager_task_factory)
 
 
 def test_each_call_on_threads_runs_in_a_worker_thread_and_never_in_the_callers() -> None:

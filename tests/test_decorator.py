@@ -23,6 +23,7 @@ import pytest
 from tenacity import retry, stop_after_attempt
 
 from concurrency import AsyncConcurrentFunction, Concurrent, ConcurrentFunction, Rate, concurrent
+from tests.ways import free
 
 PLAIN_OPERATIONS = ["map", "stream", "as_completed"]
 
@@ -585,6 +586,7 @@ def test_binding_keeps_nothing_alive() -> None:
     gc.disable()
     try:
         del account
+        free()
         assert reference() is None
     finally:
         gc.enable()

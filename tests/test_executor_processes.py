@@ -38,6 +38,7 @@ from tests.executor_functions import (
     raise_one_way_at_5,
     raise_stop_at_5,
 )
+from tests.ways import free
 
 # A child may be forked while threads of other tests are idle: a warning from 3.12 on. These children only run our functions.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -268,6 +269,7 @@ def test_memory_is_flat() -> None:
         try:
             for taken, _ in enumerate(stream):
                 if taken in (20_000, 99_000):
+                    free()  # without a GIL outgrown tables of dictionaries are kept for a while, too
                     peaks.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()

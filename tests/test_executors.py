@@ -32,6 +32,7 @@ from tests.executor_functions import (
     raise_falsy_at_5,
     raise_stop_at_5,
 )
+from tests.lazy_ways import until_free
 from tests.ways import PATIENCE, Gauge, until
 
 
@@ -534,7 +535,7 @@ class TestEnding:
             results = Concurrent.map(lambda thing: (thing, Thing()), things, executor=threads, chunksize=chunksize)
             alive = [weakref.ref(each) for result in results for each in result]
             del things, results
-            until(lambda: not any(each() for each in alive))
+            until_free(lambda: not any(each() for each in alive))
         finally:
             gc.enable()
 

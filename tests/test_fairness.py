@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _pace
-from tests.ways import PATIENCE, AsyncItems, in_loop, task_factory
+from tests.ways import PATIENCE, AsyncItems, eager_task_factory, in_loop, task_factory
 
 MILLISECOND = 0.001
 
@@ -45,7 +45,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 factories: list[Any] = [None, task_factory]
 if sys.version_info >= (3, 12):
-    factories.append(asyncio.eager_task_factory)
+    factories.append(eager_task_factory)
 
 
 def watched(time: Clock, factory: Any, source: Callable[[], Any], call: Callable[..., Any], **options: Any) -> Any:

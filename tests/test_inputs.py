@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import AsyncItems, Way, finish, in_loop
+from tests.ways import AsyncItems, Way, finish, free, in_loop
 
 
 class Watched:
@@ -136,6 +136,7 @@ def test_an_iterator_left_half_way_is_dropped_in_the_calling_thread() -> None:
 
     for _ in range(20):
         assert isinstance(outcome_of(lambda: Concurrent.map(call, source(), limit=4)), ValueError)
+    free()
     assert dropped_in == [get_ident()] * 20
 
 

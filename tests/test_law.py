@@ -379,11 +379,12 @@ def test_maps_in_one_loop_overlap() -> None:
 
 def test_every_way_is_tried_with_real_functions_of_its_own_colour() -> None:
     """The tests of this suite would not notice if they all ran on the same driver."""
+    here = threading.current_thread()
     seen: dict[str, bool] = {}
     for name, make in WAYS.items():
 
         async def call(item: int, name: str = name) -> None:
-            seen[name] = threading.current_thread() is threading.main_thread()
+            seen[name] = threading.current_thread() is here
 
         make()(call, [1])
     assert seen == {name: name.startswith("asyncio") for name in WAYS}

@@ -57,6 +57,13 @@ def test_its_links_to_files_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{pages.name_of(page)} links to {target}"
 
 
+def is_session(session: str) -> bool:
+    """Whether the file for nox has it, and for this Python."""
+    name, _, version = session.partition("-")
+    sessions = (pages.ROOT / "noxfile.py").read_text(encoding="utf-8")
+    return f"def {name}(session" in sessions and (not version or f'"{version}"' in sessions)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_its_commands_are_about_what_there_is(command: str) -> None:
     program, *arguments = command.replace("'", "").split()
@@ -77,6 +84,8 @@ def test_its_commands_are_about_what_there_is(command: str) -> None:
             assert (pages.ROOT / "mkdocs.yml").is_file()
         case ["pre-commit", *_]:
             assert (pages.ROOT / ".pre-commit-config.yaml").is_file()
+        case ["nox", *options]:
+            assert all(is_session(session) for session in options[1:2])
         case ["bash", file]:
             assert (pages.ROOT / file).is_file()
         case ["source", ".venv/bin/activate"]:

@@ -16,7 +16,8 @@ import pytest
 
 from concurrency import Concurrent, _workers
 from tests import children
-from tests.ways import PATIENCE, Map, Way, in_loop, until
+from tests.lazy_ways import until_free
+from tests.ways import HAS_GIL, PATIENCE, Map, Way, free, in_loop, until
 
 variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
 
@@ -42,6 +43,7 @@ class Watch:
         return thing
 
     def alive(self) -> list[str]:
+        free()
         return [name for name, reference in self._references if reference() is not None]
 
     def __len__(self) -> int:
@@ -264,6 +266,8 @@ async def all_sorts(mapping: Map) -> None:
 
 def test_no_map_leaves_garbage_of_ours(way: Way) -> None:
     """Objects in cycles would wait for the garbage collector, and whatever they hold with them."""
+    if way.operation == "map" and not HAS_GIL:
+        pytest.skip("without a GIL the collector counts as garbage what another thread has yet to free")
 
     async def story(mapping: Map) -> None:
         await all_sorts(mapping)
@@ -378,7 +382,7 @@ def threads_refused(monkeypatch: pytest.MonkeyPatch, beyond: int, pause: float =
         patch.setattr(_workers, "_pool", None)  # one without idle threads
         patch.setattr(threading.Thread, "start", start_or_refuse)
         yield refused
-    until(lambda: set(threads_of_ours()) <= idle)  # the pool made meanwhile is not kept
+    until_free(lambda: set(threads_of_ours()) <= idle)  # the pool made meanwhile is not kept
 
 
 @pytest.mark.parametrize("kind", [list, iter])

@@ -13,7 +13,20 @@ from weakref import ref
 import pytest
 
 from concurrency import AsyncStream, Concurrent, Stream, pacing
-from tests.lazy_ways import END, AnyStream, Filling, LazyWay, close, has_stopped, no_collector, rest, run_of, take, watch
+from tests.lazy_ways import (
+    END,
+    LAZY_WAYS,
+    AnyStream,
+    Filling,
+    LazyWay,
+    close,
+    has_stopped,
+    no_collector,
+    rest,
+    run_of,
+    take,
+    watch,
+)
 from tests.ways import PATIENCE, in_loop, until
 
 
@@ -591,6 +604,33 @@ def test_a_call_may_close_its_own_stream(lazy: LazyWay) -> None:
         await close(streams[0])
         await lazy.until(gone)
         assert started == [0, 1]
+
+    lazy.run(main)
+
+
+@pytest.mark.parametrize("name", [name for name in LAZY_WAYS if name.startswith("a_")])
+def test_a_call_that_has_closed_its_own_stream_is_cancelled_and_awaited_as_the_others(name: str) -> None:
+    """Also where it closes in its first step, which a task that starts eagerly takes while it is made."""
+    lazy: LazyWay = LAZY_WAYS[name]()
+    streams: list[AnyStream] = []
+    ended: list[int] = []
+
+    async def call(item: int) -> int:
+        if item:
+            await close(streams[0])
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)  # it takes its time
+                ended.append(item)
+        return item
+
+    async def main() -> None:
+        streams.append(lazy(call, count(), limit=1, buffersize=4))
+        assert lazy.result(await take(streams[0])) == 0
+        async with asyncio.timeout(PATIENCE):
+            assert await rest(streams[0]) == []
+        assert ended == [1]
 
     lazy.run(main)
 

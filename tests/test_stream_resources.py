@@ -17,7 +17,6 @@ from concurrency._options import default_workers
 from tests.children import run as run_program
 from tests.lazy_ways import (
     END,
-    HAS_GIL,
     AnyStream,
     Filling,
     LazyWay,
@@ -32,7 +31,7 @@ from tests.lazy_ways import (
     until_free,
     watch,
 )
-from tests.ways import PATIENCE, in_loop, until
+from tests.ways import HAS_GIL, PATIENCE, in_loop, until
 
 
 class Thing:
@@ -329,6 +328,34 @@ def test_a_dropped_stream_leaves_nothing(lazy: LazyWay, begun: bool) -> None:
         if begun:
             await lazy.until(gone)
         await lazy.until(lambda: things.alive() == 0 and call() is None)
+
+    with no_collector():
+        lazy.run(main)
+
+
+def test_a_dropped_stream_dies_with_the_exceptions_that_it_has_caught(lazy: LazyWay) -> None:
+    """Those that nobody has taken: their tracebacks lead to where their calls were started, on 3.12+ to the consumer itself."""
+    errors: list[ref[BaseException]] = []
+
+    class CaughtError(Exception):
+        pass
+
+    async def call(item: int) -> None:
+        error = CaughtError()
+        errors.append(ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def main() -> None:
+        stream = lazy(call, range(4), limit=4, catch=CaughtError)
+        while run_of(stream) is None or run_of(stream).finished < 2:
+            await take(stream)
+        gone = watch(stream)
+        del stream
+        await lazy.until(gone)
+        await lazy.until(lambda: all(error() is None for error in errors))
 
     with no_collector():
         lazy.run(main)
