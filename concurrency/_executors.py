@@ -4,7 +4,6 @@ Tasks are submitted in the caller's thread alone, and cancelled there or in a th
 the executor's, often the one that all its futures depend on, from which it may not be called again (dask's event loop is one).
 """
 
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future
 from contextvars import Context
@@ -49,7 +48,7 @@ def run_stream(job: Job, delivery: InOrder | AsCompleted) -> Pull:
 class _ExecutorRun(Run):
     """A run whose calls an executor runs, one or more to a task.
 
-    A task counts as in flight from the moment when it is put into `_outbox`, under the lock, until its callback has left its
+    A task counts as in flight from the moment when it is numbered, under the lock, until its callback has left its
     outcomes: so whoever sees none in flight, under the lock, has seen all outcomes.
     """
 
@@ -66,7 +65,6 @@ class _ExecutorRun(Run):
         if job.operation.is_lazy:
             self.size = min(self.size, max(1, options.buffersize // 2))  # one half is taken while the other is made
         self._is_single = len(job.iterables) == 1
-        self._outbox: deque[Chunk] = deque()
         self.in_flight = InFlight(options.limit)
         self._cancelled = False
         self._is_broken = False
@@ -93,20 +91,20 @@ class _ExecutorRun(Run):
 
     def _admit(self, inputs: Inputs) -> None:
         check_depth()  # before a task is counted as in flight: of one that was not submitted, nobody would hear the end
-        with self.lock:
-            self.delivery.expect_all(len(inputs))
-            self._outbox.append(Chunk(self.read, inputs, self._is_single))
-            self.in_flight.count += 1
-            self.read += len(inputs)
-        while True:
+        chunk = Chunk(self.read, inputs, self._is_single)
+        try:
             with self.lock:
-                if not self._outbox:
-                    return
-                chunk = self._outbox.popleft()
+                self.delivery.expect_all(len(inputs))
+                self.in_flight.enter(chunk.start)
+                self.read += len(inputs)
             if self.stopped:
                 self._landed(chunk)
             else:
                 self._submit(chunk)
+        except BaseException:  # what a signal's handler raises, or the executor: nobody else would hear the end of it
+            if not chunk.is_sent:
+                self._landed(chunk)
+            raise
 
     def running(self) -> bool:
         return self.in_flight.count > 0
@@ -155,14 +153,12 @@ class _ExecutorRun(Run):
             refuse(self, chunk, error)
             self._landed(chunk)
             return
-        except BaseException:
-            self._landed(chunk)
-            raise
         finally:
             self._submitters.discard(me)
         with self.lock:
             self.in_flight.add(chunk.start, future)
         future.add_done_callback(partial(self._done, chunk))
+        chunk.is_sent = True
         # Another thread may have cancelled all others meanwhile, without knowing of this one.
         if self.stopped:
             future.cancel()

@@ -33,7 +33,7 @@ class InFlight:
     """
 
     def __init__(self, limit: int) -> None:
-        self.count = 0  # also those that are on their way to the executor, or from it
+        self._starts: set[int] = set()  # of each task its first call; also while it is on its way to the executor, or from it
         self._limit = limit
         self._is_open = limit == UNBOUNDED
         self._futures: dict[int, Future[Any]] = {}
@@ -41,6 +41,11 @@ class InFlight:
         self._has_run = False  # whether one has been seen to
         self._depth = QUEUE
         self._tick = TICK
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._starts)
 
     def room(self) -> bool:
         """Whether there may be one more."""
@@ -71,15 +76,19 @@ class InFlight:
         if not self._has_run:
             self._depth = min(2 * self._depth, LONGEST_QUEUE)
 
+    def enter(self, start: int) -> None:
+        """A task is to be submitted, whose first call is the one at `start`."""
+        self._starts.add(start)
+
     def add(self, start: int, future: Future[Any]) -> None:
-        """A task has been submitted, whose first call is the one at `start`."""
+        """It has been submitted."""
         self._futures[start] = future
         if self._is_open:
             self._queued[start] = future
 
     def remove(self, start: int) -> None:
-        """A task has ended, or has not been submitted in the end."""
-        self.count -= 1
+        """It has ended, or has not been submitted in the end. May be said twice."""
+        self._starts.discard(start)
         self._futures.pop(start, None)
         self._queued.pop(start, None)
 

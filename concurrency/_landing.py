@@ -16,11 +16,12 @@ class Chunk:
     Of a single iterable there are its items in `inputs`, of several there are tuples.
     """
 
-    __slots__ = ("_is_single", "inputs", "start")
+    __slots__ = ("_is_single", "inputs", "is_sent", "start")
 
     def __init__(self, start: int, inputs: Sequence[Any], is_single: bool) -> None:
         self.start = start
         self.inputs = inputs
+        self.is_sent = False  # the executor has it, and tells when it has ended
         self._is_single = is_single
 
     def columns(self) -> Iterable[list[Any]]:

@@ -91,7 +91,7 @@ class _ThreadRun(Run):
         self._expect = delivery.expect
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`
-        self._active = 0
+        self._active = 0  # workers that have come: of one that was sent for, Ctrl-C may have been faster
         self._arriving = False
         self._is_chained = False  # whether a worker has sent for the one that is arriving
         self._trivial = True
@@ -159,7 +159,6 @@ class _ThreadRun(Run):
 
     def leave(self, wait: bool) -> None:
         with self.lock:
-            self._active += len(self._lounge)
             while self._lounge:
                 self._lounge.pop().release()
         if wait:
@@ -170,11 +169,10 @@ class _ThreadRun(Run):
         if self._arriving or self._active >= self._limit or not self._waiting or self.stopped:
             return False
         self._arriving = True
-        self._active += 1
         return True
 
     def _send(self) -> None:
-        """Send for a worker that is counted in already: one from the lounge, or a new one."""
+        """Send for a worker: one from the lounge, or a new one. With the mark set."""
         with self.lock:
             if self._lounge:
                 self._lounge.pop().release()
@@ -198,7 +196,6 @@ class _ThreadRun(Run):
             return
         with self.lock:
             self._arriving = False
-            self._active -= 1
             if self._active or self._lounge:
                 # The system gives no more threads: go on with those that are there, and with who has just run out of calls.
                 self._limit = self._active + len(self._lounge)
@@ -259,6 +256,7 @@ class _ThreadRun(Run):
     def _arrive(self) -> None:
         with self.lock:
             self._arriving = False  # before the look at what waits: see `admit`
+            self._active += 1
             self._trivial = self._trivial or (self._is_chained and not self._waiting)
             self._is_chained = False
             if self._trivial and self._bells:

@@ -332,6 +332,7 @@ class Interrupter:
     def __init__(self, moment: int, kind: type[BaseException]) -> None:
         self.left = moment
         self._kind = kind
+        self._last: dict[FrameType, str] = {}  # the instruction that each frame has run
         self.where = "nowhere"
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
@@ -339,17 +340,17 @@ class Interrupter:
             return None
         if frame.f_code.co_name in ("__del__", "abandon"):  # there Python itself would only report it
             return None
-        if event == "opcode" and self._looks_for_signals(frame):
-            self.left -= 1
-            if self.left == 0:
-                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                raise self._kind
+        if event == "opcode":
+            before, self._last[frame] = self._last.get(frame, ""), _names(frame.f_code)[frame.f_lasti]
+            if before.startswith(("CALL", "JUMP_BACKWARD", "RESUME")):  # these look for signals when they are done
+                self.left -= 1
+                if self.left == 0:
+                    self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                    raise self._kind
+        elif event == "return":
+            self._last.pop(frame, None)
         frame.f_trace_opcodes = True
         return self.trace
-
-    def _looks_for_signals(self, frame: FrameType) -> bool:
-        name = _instructions_before(frame.f_code).get(frame.f_lasti, "")
-        return name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
 
     def __enter__(self) -> "Interrupter":
         self.previous = sys.gettrace()
@@ -358,15 +359,12 @@ class Interrupter:
 
     def __exit__(self, *error: object) -> None:
         sys.settrace(self.previous)
+        self._last.clear()
 
 
 @cache
-def _instructions_before(code: Any) -> dict[int, str]:
-    names, before = {}, ""
-    for instruction in dis.get_instructions(code):
-        names[instruction.offset] = before
-        before = instruction.opname
-    return names
+def _names(code: Any) -> dict[int, str]:
+    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
 
 
 @pytest.mark.parametrize(
