@@ -11,7 +11,7 @@ from concurrency._calls import Inputs, Job
 from concurrency._delivery import END, AtTheEnd
 from concurrency._gates import Gate
 from concurrency._outcomes import timed_out, traceback_of
-from concurrency._progress import INTERVAL, Progress
+from concurrency._progress import INTERVAL
 from concurrency._runs import Run
 
 DRAIN = 64
@@ -150,8 +150,7 @@ class Pull:
         gate = self._gate
         try:
             while True:
-                if self._progress is not None:
-                    self._show(run, self._progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
+                self._show(run)  # opens the bar before any call starts: Ctrl-C from one would tear it
                 bell = None
                 with run.lock:
                     ended = run.count()
@@ -297,8 +296,11 @@ class Pull:
             return not run.running()
         return self._exhausted and run.has_ended() and (self._gate is None or self._gate.inputs is None)
 
-    def _show(self, run: Run, progress: Progress) -> None:
+    def _show(self, run: Run) -> None:
         """Bring the bar up to date, if it is time: of several consumers one draws."""
+        progress = self._progress
+        if progress is None:
+            return
         with run.lock:
             if pacing.clock.now() < progress.due:
                 return
@@ -308,8 +310,9 @@ class Pull:
 
     def _next_look(self, run: Run) -> float:
         """When there will be something to do though nothing has changed."""
-        due = inf if run.stopped or self._gate is None or self._reading else self._gate.due
-        return min(self._deadline, due, inf if self._progress is None else self._progress.due)
+        gate, progress = self._gate, self._progress  # another consumer may be ending the run
+        due = inf if run.stopped or gate is None or self._reading else gate.due
+        return min(self._deadline, due, inf if progress is None else progress.due)
 
     def _leave_line(self, run: Run, gate: Gate) -> None:
         with run.lock:

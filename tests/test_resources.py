@@ -645,7 +645,7 @@ def test_python_waits_for_calls_that_a_timeout_has_left_behind() -> None:
 
     for inputs in ([1, 2, 3], iter([1, 2, 3])):
         try:
-            Concurrent.map(call, inputs, limit=1, timeout=0.01)
+            Concurrent.map(call, inputs, limit=1, timeout=0.5)
         except TimeoutError:
             print("late", flush=True)
     """)
