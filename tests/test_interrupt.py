@@ -326,6 +326,10 @@ def test_ctrl_c_in_a_loop_cancels_the_calls_and_awaits_them() -> None:
         assert child.end() == (0, "at exit 5 started 5 ended\n", "")
 
 
+STEP = "opcode" if sys.version_info < (3, 12) else "call"
+"""Python 3.12.1 crashes when what traces instructions raises. There it is at the beginning of each function."""
+
+
 class Interrupter:
     """Raises in this thread where Python would look for signals: the n-th time, in this package's code."""
 
@@ -339,12 +343,12 @@ class Interrupter:
             return None
         if frame.f_code.co_name in ("__del__", "abandon"):  # there Python itself would only report it
             return None
-        if event == "opcode" and self._looks_for_signals(frame):
+        if event == STEP and (event == "call" or self._looks_for_signals(frame)):
             self.left -= 1
             if self.left == 0:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
                 raise self._kind
-        frame.f_trace_opcodes = True
+        frame.f_trace_opcodes = STEP == "opcode"
         return self.trace
 
     def _looks_for_signals(self, frame: FrameType) -> bool:
@@ -422,7 +426,7 @@ def test_interrupted_at_each_moment_it_leaves_nothing_behind(
             until(is_at_rest)
             assert len(set(begun)) == len(begun), interrupter.where
             assert work() == expected, interrupter.where
-        assert moment > 50
+        assert moment > 20
 
     def watched() -> None:
         try:
