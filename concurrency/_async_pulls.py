@@ -36,7 +36,7 @@ class AsyncPull:
 
         As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
         """
-        run, delivery = self._run, self._delivery
+        run, delivery, result = self._run, self._delivery, END
         try:
             if run is None or delivery is None or run.loop is not get_running_loop() or run.pace.spent():
                 return END
@@ -49,13 +49,14 @@ class AsyncPull:
                     self._room.set_result(None)
             return result
         finally:
-            del self, run, delivery  # see `TaskRun._start`
+            del self, run, delivery, result  # see `TaskRun._start`
 
     async def next(self) -> Any:
         """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing."""
         if self._job is not None and self._delivery is not None:
             self._open(self._job, self._delivery)
         run: TaskRun | None = None
+        result: Any = None
         try:
             while (run := self._run) is not None:
                 if run.loop is not get_running_loop():
@@ -73,7 +74,7 @@ class AsyncPull:
                         await run.wait(0)
             return END
         finally:
-            del self, run  # see `TaskRun._start`
+            del self, run, result  # see `TaskRun._start`
 
     def error(self) -> BaseException | None:
         """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""

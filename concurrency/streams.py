@@ -124,16 +124,22 @@ class AsyncStream(AsyncIterator[T_co], Generic[T_co]):
         self._pull = pull
 
     async def __anext__(self) -> T_co:
-        result = self._pull.poll()
-        if result is END:
-            result = await self._pull.next()
-        if result is not END:
-            value: T_co = result
-            return value
-        error = self._pull.error()
+        result: Any = None
+        try:
+            result = self._pull.poll()
+            if result is END:
+                result = await self._pull.next()
+            if result is not END:
+                value: T_co = result
+                try:
+                    return value
+                finally:
+                    del value
+            error = self._pull.error()
+        finally:
+            del self, result  # what an eager start raises has this frame behind it: see `TaskRun._start`
         if error is None:
             raise StopAsyncIteration
-        del self  # as in `Stream`
         try:
             raise error
         finally:

@@ -555,6 +555,32 @@ def test_what_a_call_on_an_executor_has_raised_dies_without_the_collector(chunks
         until_free(lambda: not any(each() for each in alive))
 
 
+def test_what_a_call_of_a_stream_has_raised_dies_without_the_collector(lazy: LazyWay) -> None:
+    """Also where an eager task raises it, so that the frames of the consumer's half are behind it."""
+    alive: list[ref[Any]] = []
+
+    async def call(item: int) -> Thing:
+        if item % 3 == 1:
+            raise WatchedError(alive)
+        thing = Thing()
+        alive.append(ref(thing))
+        return thing
+
+    async def main() -> None:
+        stream = lazy(call, range(7), limit=2, catch=ValueError)
+        while (taken := await take(stream)) is not END:
+            del taken
+        del taken
+
+    async def story() -> None:
+        await main()
+        await lazy.until(lambda: not any(each() for each in alive))
+        assert len(alive) == 7
+
+    with no_collector():
+        lazy.run(story)
+
+
 class WatchedError(ValueError):
     def __init__(self, alive: list[Any]) -> None:
         super().__init__()
@@ -598,7 +624,8 @@ ALL_OPERATIONS = """
                 await Concurrent.a_map(a_call, inputs, limit=2, catch=catch)
             else:
                 operation = (Concurrent.a_stream, Concurrent.a_as_completed)[number % 3 - 1]
-                async for _ in operation(a_call, inputs, limit=2, catch=catch):
+                async for result in operation(a_call, inputs, limit=2, catch=catch):
+                    del result  # what an eager task has raised has the frame behind it that has started it: this one
                     if number % 11 == 0:
                         break
         except ValueError:

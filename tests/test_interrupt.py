@@ -2,6 +2,7 @@
 
 import asyncio
 import dis
+import inspect
 import itertools
 import signal
 import sys
@@ -341,8 +342,8 @@ class Interrupter:
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not str(frame.f_globals.get("__name__")).startswith("concurrency."):
             return None
-        if frame.f_code.co_name in ("__del__", "abandon"):  # there Python itself would only report it
-            return None
+        if frame.f_code.co_name in ("__del__", "abandon") or frame.f_code.co_flags & inspect.CO_GENERATOR:
+            return None  # there Python itself would only report it
         if event == STEP and (event == "call" or self._looks_for_signals(frame)):
             self.left -= 1
             if self.left == 0:
