@@ -4,7 +4,6 @@ import gc
 import signal
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -513,14 +512,18 @@ class TestEnding:
         def interrupt() -> None:
             executor.wait_for(3)
             executor.start(0)
-            while "cancelled" not in executor.states():
-                # A signal is lost on a thread that is on its way into a lock, so it may take another.
+            while not raised.is_set():
+                # A signal is lost on a thread that is on its way into a lock, so it may take another. Not too soon: one that
+                # comes after the first has been seen would end another test.
                 signal.pthread_kill(main, signal.SIGINT)
-                time.sleep(0.2)
+                raised.wait(2)
 
         main = threading.main_thread().ident or 0
-        with in_thread(interrupt), pytest.raises(KeyboardInterrupt):
-            Concurrent.map(double, range(5), executor=executor, limit=3)
+        raised = threading.Event()
+        with in_thread(interrupt):
+            with pytest.raises(KeyboardInterrupt):
+                Concurrent.map(double, range(5), executor=executor, limit=3)
+            raised.set()
         assert executor.states() == ["running", "cancelled", "cancelled"]
         executor.end(0)
 
