@@ -120,7 +120,10 @@ class AsyncPull:
         try:
             if job.is_async():
                 reading = self._read_ahead(run, job.async_inputs())
-                run.reader = job.context.copy().run(run.loop.create_task, reading)
+                reader = job.context.copy().run(run.loop.create_task, reading)
+                if not reader.done():  # else the factory of the loop is an eager one, and nobody waits for it
+                    run.reader = reader
+                    run.interrupted = run.stopped and reader.cancel()
             else:
                 self._source = job.inputs()
         except BaseException as error:  # noqa: BLE001  the input's

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from itertools import count, islice
@@ -11,7 +12,7 @@ import pytest
 
 from concurrency import AsyncStream, Concurrent, Stream, concurrent
 from tests.lazy_ways import END, LazyWay, SkippingClock, close, has_stopped, rest, run_of, take
-from tests.ways import in_loop, until
+from tests.ways import PATIENCE, eager_task_factory, in_loop, until
 
 
 async def power(base: int, exponent: int) -> int:
@@ -553,6 +554,29 @@ def test_the_timeout_counts_from_the_call_not_from_the_first_next(lazy: LazyWay,
         assert started == []
 
     lazy.run(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from 3.12 on")
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+def test_async_inputs_may_fail_while_their_reader_is_made(operation: str) -> None:
+    """As those do that never suspend, where the loop has an eager task factory."""
+
+    class Failing:
+        def __aiter__(self) -> "Failing":
+            return self
+
+        async def __anext__(self) -> int:
+            raise ValueError
+
+    async def call(item: int) -> int:
+        return item
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ValueError):
+                await anext(getattr(Concurrent, operation)(call, Failing()))
+
+    in_loop(main, eager_task_factory)
 
 
 def test_the_timeout_wakes_a_consumer_that_waits(lazy: LazyWay, clock: SkippingClock) -> None:
