@@ -6,12 +6,13 @@ import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from itertools import count, islice
+from random import Random
 from typing import Any
 
 import pytest
 
-from concurrency import AsyncStream, Concurrent, Stream, concurrent
-from tests.lazy_ways import END, LazyWay, SkippingClock, close, has_stopped, rest, run_of, take
+from concurrency import AsyncStream, Concurrent, Stream, _pace, concurrent
+from tests.lazy_ways import END, LAZY_WAYS, LazyWay, SkippingClock, close, has_stopped, rest, run_of, take
 from tests.ways import PATIENCE, eager_task_factory, in_loop, until
 
 
@@ -552,6 +553,29 @@ def test_the_timeout_counts_from_the_call_not_from_the_first_next(lazy: LazyWay,
             with pytest.raises(TimeoutError, match="timed out after 1000 s"):
                 await take(stream)
         assert started == []
+
+    lazy.run(main)
+
+
+@pytest.mark.parametrize("name", [name for name in LAZY_WAYS if name.startswith("a_")])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_time_slice_may_end_at_any_moment(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy: LazyWay = LAZY_WAYS[name]()
+    random = Random(seed)
+    often = random.choice([0.1, 0.3, 0.6])
+    for pace in (_pace.EagerPace, _pace.QueuedPace):
+        monkeypatch.setattr(pace, "spent", lambda pace: random.random() < often)
+
+    async def call(item: int) -> int:
+        if random.random() < 0.3:
+            await asyncio.sleep(0)
+        return item
+
+    async def main() -> None:
+        for limit, buffersize in ((1, 1), (1, 2), (2, 3), (9, 9)):
+            stream = lazy(call, range(30), limit=limit, buffersize=buffersize)
+            async with asyncio.timeout(PATIENCE):
+                assert sorted(map(lazy.result, await rest(stream))) == list(range(30))
 
     lazy.run(main)
 
