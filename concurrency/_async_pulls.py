@@ -120,14 +120,11 @@ class AsyncPull:
             self._error, self._traceback = error, traceback_of(error)
             raise
         try:
-            if job.is_async():
-                reading = self._read_ahead(run, job.async_inputs())
-                reader = job.context.copy().run(run.loop.create_task, reading)
-                if not reader.done():  # else the factory of the loop is an eager one, and nobody waits for it
-                    run.reader = reader
-                    run.interrupted = run.stopped and reader.cancel()
-            else:
+            if not job.is_async():
                 self._source = job.inputs()
+            elif not run.stopped:
+                reading = self._read_ahead(run, job.async_inputs())
+                run.read_by(job.context.copy().run(run.loop.create_task, reading))
         except BaseException as error:  # noqa: BLE001  the input's
             run.give_up(run.failures.seen(error), index=0)
 

@@ -76,6 +76,12 @@ class TaskRun:
 
     # From inputs to calls
 
+    def read_by(self, reader: Task[Any]) -> None:
+        """Have this task interrupted by a failure. Where the loop has an eager task factory, it may have met one, or the end."""
+        if not reader.done():
+            self.reader = reader
+            self.interrupted = self.stopped and reader.cancel()
+
     def begin(self, inputs: Inputs) -> None:
         """Number the call for inputs that have just been read, and start it, or put it in line for as long as it has to wait.
 
