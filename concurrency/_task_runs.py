@@ -77,7 +77,7 @@ class TaskRun:
     # From inputs to calls
 
     def read_by(self, reader: Task[Any]) -> None:
-        """Have this task interrupted by a failure. Where the loop has an eager task factory, it may have met one, or the end."""
+        """Have this task interrupted by a failure. An eager task factory may have had it meet one already, or its end."""
         if not reader.done():
             self.reader = reader
             self.interrupted = self.stopped and reader.cancel()
