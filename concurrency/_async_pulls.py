@@ -76,6 +76,8 @@ class AsyncPull:
                 elif (result := self._take(run)) is not END:
                     return result
                 elif self._source is None or not self._has_room(run):
+                    if run.has_result():
+                        continue  # the time slice has ended in between, so `poll` has not looked
                     if run.is_over():
                         self._end(run)
                     else:
@@ -130,11 +132,11 @@ class AsyncPull:
             self._error, self._traceback = error, traceback_of(error)
             raise
         try:
-            if job.is_async():
-                reading = self._read_ahead(run, job.async_inputs())
-                run.reader = job.context.copy().run(run.loop.create_task, reading)
-            else:
+            if not job.is_async():
                 self._source = job.inputs()
+            elif not run.stopped:
+                reading = self._read_ahead(run, job.async_inputs())
+                run.read_by(job.context.copy().run(run.loop.create_task, reading))
         except BaseException as error:  # noqa: BLE001  the input's
             run.give_up(run.failures.seen(error), index=0)
 

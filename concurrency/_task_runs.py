@@ -76,6 +76,12 @@ class TaskRun:
 
     # From inputs to calls
 
+    def read_by(self, reader: Task[Any]) -> None:
+        """Have this task interrupted by a failure. An eager task factory may have had it meet one already, or its end."""
+        if not reader.done():
+            self.reader = reader
+            self.interrupted = self.stopped and reader.cancel()
+
     def begin(self, inputs: Inputs) -> None:
         """Number the call for inputs that have just been read, and start it, or put it in line for as long as it has to wait.
 
@@ -210,6 +216,10 @@ class TaskRun:
             self.finished += 1
             self.give_up(error, index, inputs)
         self._wake()
+
+    def has_result(self) -> bool:
+        """Whether there is something to hand out."""
+        return self._ready()
 
     def is_over(self) -> bool:
         """Whether nothing is running and nothing will come."""

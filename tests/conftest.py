@@ -12,10 +12,9 @@ import pytest
 
 from concurrency import Concurrent
 from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock
-from tests.ways import WAYS, EagerLoop, Way, free
+from tests.ways import LOOP, WAYS, EagerLoop, Way, free
 
 # For `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch.
-LOOP = os.environ.get("CONCURRENCY_TEST_LOOP", "")
 os.environ["PYTHONASYNCIODEBUG"] = "0" if LOOP == "debug-off" else "1"
 
 

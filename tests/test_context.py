@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import Map, Way, eager_task_factory, free, in_loop, task_factory
+from tests.ways import LOOP, Map, Way, eager_task_factory, free, in_loop, task_factory
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -171,6 +171,7 @@ def test_the_task_of_a_call_is_never_the_callers() -> None:
 
 
 @eager
+@pytest.mark.skipif(LOOP == "eager", reason="only where the loop has no task factory of its own")
 def test_a_call_begins_before_the_next_is_started() -> None:
     """A first step that needs no waiting costs no turn of the loop."""
     log: list[str] = []

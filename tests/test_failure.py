@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import Barrier, Way
+from tests.ways import LOOP, Barrier, Way
 
 
 def notes_of(error: BaseException) -> list[str]:
@@ -395,6 +395,9 @@ class Strong(BaseException):
 
 @pytest.mark.parametrize("kind", [Strong, KeyboardInterrupt, SystemExit, GeneratorExit, BaseExceptionGroup])
 def test_what_is_no_exception_propagates_as_itself_and_is_never_caught(way: Way, kind: type[BaseException]) -> None:
+    is_eager = LOOP == "eager" and way.operation == "a_map" and getattr(way, "factory", None) is None
+    if is_eager and issubclass(kind, KeyboardInterrupt | SystemExit):
+        pytest.skip("asyncio's eager factory raises it and keeps the task to itself, and then complains about it")
     error = kind("several", [Strong()]) if issubclass(kind, BaseExceptionGroup) else kind("it")
 
     async def call(item: int) -> int:

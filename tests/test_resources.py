@@ -639,13 +639,32 @@ def test_python_ends_with_a_map_in_a_daemon_thread() -> None:
 
 def test_python_waits_for_calls_that_a_timeout_has_left_behind() -> None:
     output = children.run(f"""{ENDING}
+    import threading
+    from concurrency import pacing
+
+    begun = threading.Event()
+
+    class Clock(pacing.Clock):  # a timeout is due as soon as a call has begun
+        def now(self):
+            return super().now() + (2000 if begun.is_set() else 0)
+
+        def acquire(self, bell, seconds):
+            return super().acquire(bell, min(seconds, 0.001))
+
+        def wait(self, condition, seconds):
+            super().wait(condition, min(seconds, 0.001))
+
+    pacing.clock = Clock()
+
     def call(item):
+        begun.set()
         until_python_ends()
         sys.stdout.write("ended\\n")
 
     for inputs in ([1, 2, 3], iter([1, 2, 3])):
+        begun.clear()
         try:
-            Concurrent.map(call, inputs, limit=1, timeout=0.5)
+            Concurrent.map(call, inputs, limit=1, timeout=1000)
         except TimeoutError:
             print("late", flush=True)
     """)

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from itertools import count, islice
+from random import Random
 from typing import Any
 
 import pytest
 
-from concurrency import AsyncStream, Concurrent, Stream, concurrent
-from tests.lazy_ways import END, LazyWay, SkippingClock, close, ended_in, has_stopped, rest, run_of, take
-from tests.ways import in_loop, until
+from concurrency import AsyncStream, Concurrent, Stream, _pace, concurrent
+from tests.lazy_ways import END, LAZY_WAYS, LazyWay, SkippingClock, close, ended_in, has_stopped, rest, run_of, take
+from tests.ways import PATIENCE, eager_task_factory, in_loop, until
 
 
 async def power(base: int, exponent: int) -> int:
@@ -553,6 +555,52 @@ def test_the_timeout_counts_from_the_call_not_from_the_first_next(lazy: LazyWay,
         assert started == []
 
     lazy.run(main)
+
+
+@pytest.mark.parametrize("name", [name for name in LAZY_WAYS if name.startswith("a_")])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_time_slice_may_end_at_any_moment(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy: LazyWay = LAZY_WAYS[name]()
+    random = Random(seed)
+    often = random.choice([0.1, 0.3, 0.6])
+    for pace in (_pace.EagerPace, _pace.QueuedPace):
+        monkeypatch.setattr(pace, "spent", lambda pace: random.random() < often)
+
+    async def call(item: int) -> int:
+        if random.random() < 0.3:
+            await asyncio.sleep(0)
+        return item
+
+    async def main() -> None:
+        for limit, buffersize in ((1, 1), (1, 2), (2, 3), (9, 9)):
+            stream = lazy(call, range(30), limit=limit, buffersize=buffersize)
+            async with asyncio.timeout(PATIENCE):
+                assert sorted(map(lazy.result, await rest(stream))) == list(range(30))
+
+    lazy.run(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from 3.12 on")
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+def test_async_inputs_may_fail_while_their_reader_is_made(operation: str) -> None:
+    """As those do that never suspend, where the loop has an eager task factory."""
+
+    class Failing:
+        def __aiter__(self) -> "Failing":
+            return self
+
+        async def __anext__(self) -> int:
+            raise ValueError
+
+    async def call(item: int) -> int:
+        return item
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ValueError):
+                await anext(getattr(Concurrent, operation)(call, Failing()))
+
+    in_loop(main, eager_task_factory)
 
 
 def test_the_timeout_wakes_a_consumer_that_waits(lazy: LazyWay, clock: SkippingClock) -> None:

@@ -6,6 +6,7 @@ thread runs them to their end in one go, since there waiting blocks.
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 import time
@@ -19,6 +20,9 @@ from concurrency import Concurrent
 PATIENCE = 20
 """Seconds after which a test that waits has failed: a safety net alone."""
 
+
+LOOP: Final[str] = os.environ.get("CONCURRENCY_TEST_LOOP", "")
+"""The loop in which all is to run: `conftest` sees to it."""
 
 HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
