@@ -76,8 +76,6 @@ class AsyncPull:
                 elif (result := self._take(run)) is not END:
                     return result
                 elif self._source is None or not self._has_room(run):
-                    if run.has_result():
-                        continue  # the time slice has ended in between, so `poll` has not looked
                     if run.is_over():
                         self._end(run)
                     else:

@@ -217,10 +217,6 @@ class TaskRun:
             self.give_up(error, index, inputs)
         self._wake()
 
-    def has_result(self) -> bool:
-        """Whether there is something to hand out."""
-        return self._ready()
-
     def is_over(self) -> bool:
         """Whether nothing is running and nothing will come."""
         if self.stopped:
