@@ -40,6 +40,7 @@ class TaskRun:
         self.reader: Task[Any] | None = None  # waits for an async input, and is to be interrupted by a failure
         self.interrupted = False
         self._context = job.context
+        self._copy = job.context.copy
         self._create = creator(self.loop, self.name)
         self._make: Callable[..., Coroutine[Any, Any, Any]] = coroutine_of(job.function, job.operation)
         self._observer = job.observer
@@ -115,7 +116,7 @@ class TaskRun:
             if self._is_queued and not self._fresh:
                 self._look_soon()
             coroutine = self._make(*inputs) if self._observed is None else self._observed(index, *inputs)
-            task = self._create(coroutine, self._context.copy())
+            task = self._create(coroutine, self._copy())
             if task.done():
                 self._settle(task, index, inputs)
             else:
