@@ -153,11 +153,12 @@ class Pull:
                 self._show(run)  # opens the bar before any call starts: Ctrl-C from one would tear it
                 bell = None
                 with run.lock:
-                    ended = run.count()
+                    # Both before the look at what is ready: a worker may end a call without the lock at any time.
+                    ended, has_ended = run.count(), self._has_ended(run)
                     if result is END:
                         result = self._take(run)
                         self._in_hand += result is not END
-                    step, room = self._decide(run, result is not END)
+                    step, room = self._decide(run, result is not END, has_ended)
                     if step == _WAIT:
                         bell = run.hang_bell()
                         if run.count() != ended:  # by a worker that may not have seen the bell
@@ -183,7 +184,7 @@ class Pull:
         finally:
             del self, run, gate, result  # the frames of an input that fails hold this one
 
-    def _decide(self, run: Run, has_result: bool) -> tuple[int, float]:
+    def _decide(self, run: Run, has_result: bool, has_ended: bool) -> tuple[int, float]:
         """What to do next, and how many inputs to read. With the lock."""
         late = self._deadline != inf and pacing.clock.now() >= self._deadline
         if not (late or self._reading or run.stopped):
@@ -198,7 +199,7 @@ class Pull:
             return _HAND_OUT, 0
         if self._over:
             return _OVER, 0
-        if not self._ending and (late or self._has_ended(run)):
+        if not self._ending and (late or has_ended):
             self._ending, self._is_late = True, late
             return _END, 0
         return _WAIT, 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _workers
-from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock, has_stopped, rest, take
+from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock, ended_in, has_stopped, rest, run_of, take
 from tests.ways import PATIENCE, WAYS, Way, until
 
 
@@ -328,3 +328,34 @@ def test_a_stream_that_has_failed_and_one_that_has_timed_out_stay_so(lazy: LazyW
 
     lazy.run(failed_first)
     lazy.run(late_first)
+
+
+@pytest.mark.parametrize("operation", ["stream", "as_completed"])
+def test_a_call_that_ends_right_after_a_look_at_what_is_ready_is_not_lost(operation: str) -> None:
+    """The last one: its consumer has seen that nothing is ready, and has yet to see that all have ended."""
+    gate = threading.Event()
+    looks: list[int] = []
+
+    def call(item: int) -> int:
+        if item == 1:
+            gate.wait()
+        return item
+
+    stream = getattr(Concurrent, operation)(call, range(2), limit=1, buffersize=3)  # so that the end is known
+    run = run_of(stream)
+    drain = run.delivery.drain
+
+    class Delivery(type(run.delivery)):  # type: ignore[misc]  # of whichever kind it is
+        __slots__ = ()
+
+        def drain(self, ready: Any, most: int) -> int:
+            more: int = drain(ready, most)
+            if not more and ended_in(stream) == 1 and run.read == 2:
+                looks.append(more)
+                gate.set()
+                until(lambda: ended_in(stream) == 2)
+            return more
+
+    run.delivery.__class__ = Delivery
+    assert len(list(stream)) == 2
+    assert looks == [0]
