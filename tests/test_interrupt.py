@@ -357,8 +357,9 @@ class Interrupter:
 
     def _looks_for_signals(self, frame: FrameType) -> bool:
         """Whether the instruction that has just been run does so when it is done."""
-        before, self._last[frame] = self._last.get(frame, ""), _names(frame.f_code)[frame.f_lasti]
-        return before.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
+        before, now = self._last.get(frame, ""), _names(frame.f_code)[frame.f_lasti]
+        self._last[frame] = now
+        return before.startswith(("CALL", "JUMP_BACKWARD", "RESUME")) and now != "PUSH_EXC_INFO"  # after a call that has raised
 
     def __enter__(self) -> "Interrupter":
         self.previous = sys.gettrace()

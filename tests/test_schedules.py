@@ -350,12 +350,13 @@ def test_a_call_that_ends_right_after_a_look_at_what_is_ready_is_not_lost(operat
 
         def drain(self, ready: Any, most: int) -> int:
             more: int = drain(ready, most)
-            if not more and ended_in(stream) == 1 and run.read == 2:
+            if not more and ended_in(stream) == 1 and run.exhausted:
                 looks.append(more)
+            if len(looks) == 2:  # the first look is at the beginning of `next`, and nothing is decided by it
                 gate.set()
                 until(lambda: ended_in(stream) == 2)
             return more
 
     run.delivery.__class__ = Delivery
     assert len(list(stream)) == 2
-    assert looks == [0]
+    assert looks[:2] == [0, 0]
