@@ -2,8 +2,8 @@
 
 `drain` moves the next results to where consumers take them, as many as are ready; `poll` gives one.
 
-`expect_all` and `put_all` are `expect` and `put` for calls that go together. There an input is what `as_completed` makes of it:
-a tuple only if there are several iterables.
+`put_all` is `put` for calls that go together. There an input is what `as_completed` makes of it: a tuple only if there are
+several iterables.
 """
 
 from collections import deque
@@ -25,9 +25,6 @@ class AtTheEnd:
 
     def __init__(self) -> None:
         self.results: list[Any] = []
-
-    def expect(self) -> None:
-        self.results.append(None)
 
     def put(self, index: int, inputs: Inputs, value: Any) -> None:
         self.results[index] = value
@@ -55,9 +52,6 @@ class InOrder:
     def __init__(self) -> None:
         self._results: dict[int, Any] = {}
         self._head = 0
-
-    def expect(self) -> None:
-        pass
 
     def put(self, index: int, inputs: Inputs, value: Any) -> None:
         self._results[index] = value
@@ -98,9 +92,6 @@ class AsCompleted:
 
     def __init__(self) -> None:
         self._pairs: deque[tuple[Any, Any]] = deque()
-
-    def expect(self) -> None:
-        pass
 
     def put(self, index: int, inputs: Inputs, value: Any) -> None:
         self._pairs.append((inputs[0] if len(inputs) == 1 else inputs, value))

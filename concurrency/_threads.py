@@ -88,7 +88,7 @@ class _ThreadRun(Run):
         # Until then no call has to ask whether it may start. It may always, but for a deadline, or at the interpreter's end.
         self._probe_at = 0.0
         self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
-        self._expect = delivery.expect
+        self._slots = delivery.results if isinstance(delivery, AtTheEnd) else None
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`
         self._active = 0  # workers that have come: of one that was sent for, Ctrl-C may have been faster
@@ -101,21 +101,23 @@ class _ThreadRun(Run):
         self._crew = Crew(self._limit)
 
     def admit(self, source: Iterator[Inputs], room: float) -> bool:
-        expect, append, until = self._expect, self._waiting.append, monotonic() + GLANCE
+        slots, append, until = self._slots, self._waiting.append, monotonic() + GLANCE
         inputs: Inputs = ()
-        first = self.read
+        first = index = self.read
         try:
             for inputs in islice(source, int(room)):
-                expect()
-                self.read += 1
-                append((self.read - 1, inputs))
+                if slots is not None:
+                    slots.append(None)
+                self.read = index + 1
+                append((index, inputs))
+                index += 1
                 # Without the lock, since one thread at a time reads inputs. Whoever arrives takes its mark from `_arriving`
                 # before it looks what waits: if the mark still stands after our `append`, its look is yet to come.
                 if not (HAS_GIL and self._arriving):
                     self._send_on(is_chained=False)
                 if self.stopped or monotonic() >= until:
                     return False
-            return self.read - first < room
+            return index - first < room
         finally:
             del self, source, inputs  # the frame of an input that fails holds this one
 
@@ -259,8 +261,8 @@ class _ThreadRun(Run):
             self._active += 1
             self._trivial = self._trivial or (self._is_chained and not self._waiting)
             self._is_chained = False
-            if self._trivial and self._bells:
-                # The worker will be done with all calls before the caller is awake.
+            if self._trivial and self._bells and not self.exhausted:
+                # The worker will be done with all calls before the caller is awake, to read more.
                 self._rousing = True
                 self.notify()
 

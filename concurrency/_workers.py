@@ -32,10 +32,11 @@ class Crew:
 
     def hire(self, work: Callable[[], None]) -> BaseException | None:
         """Have a thread run `work`; if the system refuses to give one, why."""
-        try:
-            check_depth()  # a thread that could be neither started nor given back would be waited for
-        except RecursionError as error:
-            return error.with_traceback(None)
+        if not self.includes_me():  # a worker is never deep
+            try:
+                check_depth()  # a thread that could be neither started nor given back would be waited for
+            except RecursionError as error:
+                return error.with_traceback(None)
         worker = _Worker(self, work)
         try:
             _shared_pool().lend_to(worker)
