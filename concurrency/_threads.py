@@ -73,7 +73,9 @@ class _ThreadRun(Run):
     - No end of a call goes unheard. A worker counts it and then looks for bells; the caller hangs its bell and then looks what
       has ended. So one of the two sees the other.
 
-    Without a GIL a processor may swap such a step and the look after it. There the looks are under the lock.
+    Without a GIL a processor may swap such a step and the look after it. There the looks at `_arriving` and for bells are under
+    the lock. `_trivial`, `_rousing` and `_short_waits` are hints, read and set without it: a stale one costs time, at most
+    until a waiting caller looks again by itself (`pacing.NAP`).
 
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
     when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, and ring for
@@ -88,6 +90,7 @@ class _ThreadRun(Run):
         # Until then no call has to ask whether it may start. It may always, but for a deadline, or at the interpreter's end.
         self._probe_at = 0.0
         self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
+        # Those of a map are made in place, as each input is read: a method for it would cost as much as the rest of reading.
         self._slots = delivery.results if isinstance(delivery, AtTheEnd) else None
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`

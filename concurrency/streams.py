@@ -21,8 +21,9 @@ class Stream(Iterator[T_co], Generic[T_co]):
     """The results of `stream` or `as_completed`: an iterator that runs calls as it is consumed.
 
     Nothing is read before the first `next`. From then on calls run ahead of the consumer, as far as `buffersize` allows; a
-    consumer that stops taking results stops the calls. An error ends the stream, and a further `next` raises it again. Threads
-    may share a stream: each result goes to exactly one of them.
+    consumer that stops taking results stops the calls. In threads, calls that have proved trivial are started when the consumer
+    has run out of results: to wake a thread earlier would cost more than they do. An error ends the stream, and a further
+    `next` raises it again. Threads may share a stream: each result goes to exactly one of them.
 
     Leaving early stops it: no further input is read, no further call starts. `close`, or the end of a `with` block, waits for
     the calls that are running; garbage collection does not.
