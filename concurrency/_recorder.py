@@ -1,6 +1,5 @@
 """What a timeline keeps of each call, and how it comes by it: clocks around the call, and one tuple at its end."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from enum import Enum
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from concurrency._observing import Observer, Times
 from concurrency._options import UNBOUNDED
 from concurrency._outcomes import as_outcome, is_caught
+from concurrency._runs import HAS_GIL
 from concurrency._shown import Reprs
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Recorder:
         self._lock = RLock()  # an object that the garbage collector finalizes meanwhile may run a map
         self._process = getpid()
         # With a GIL to append is one step, and so is to copy. Without it a copy may find the deque changed under its hands.
-        gil = getattr(sys, "_is_gil_enabled", None)
-        self.append: Callable[[Ended], None] = self._ended.append if gil is None or gil() else self._append_locked
+        self.append: Callable[[Ended], None] = self._ended.append if HAS_GIL else self._append_locked
 
     def listens(self) -> bool:
         """Whether maps that begin now are recorded. In a forked child nobody would ever see them."""

@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -122,6 +123,22 @@ STALL = 0.001
 """Seconds for which a thread is held up: enough for others to come as far as they can."""
 
 
+@contextmanager
+def held_up() -> Iterator[list[Stall]]:
+    """Threads that begin in the block are held up as the one stall in the list says."""
+    current: list[Stall] = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        return current[0].trace(frame, event, argument) if current else None
+
+    threading.settrace(trace)
+    try:
+        yield current
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
+        current.clear()
+
+
 @pytest.mark.parametrize("who", ["caller", "worker"])
 @pytest.mark.parametrize(
     ("operation", "on"),
@@ -131,7 +148,6 @@ def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
     operation: str, on: str, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An input comes at that very moment, as the next does whenever nobody has asked for one for a while."""
-    current: list[Stall] = []
     executor = None
     options: dict[str, Any] = {"limit": 2} if operation == "map" else {"limit": 2, "buffersize": 3}
 
@@ -154,23 +170,18 @@ def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
         assert not caller.is_alive(), f"it hangs after {stall.where}"
         return results
 
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        return current[0].trace(frame, event, argument) if current else None
-
     monkeypatch.setattr(_workers, "_pool", None)  # one whose threads are traced
-    threading.settrace(trace)
     try:
-        if on == "executor":
-            executor = ThreadPoolExecutor(2, "worker")
-        for moment in itertools.count(1, 1 if who == "worker" else 3):  # a caller has many more lines
-            stall = Stall(moment, "caller" if who == "caller" else "worker" if on == "executor" else "concurrency")
-            assert once(stall) == [list(range(4))], stall.where
-            if stall.left > 0:
-                break
+        with held_up() as current:
+            if on == "executor":
+                executor = ThreadPoolExecutor(2, "worker")
+            for moment in itertools.count(1, 1 if who == "worker" else 3):  # a caller has many more lines
+                stall = Stall(moment, "caller" if who == "caller" else "worker" if on == "executor" else "concurrency")
+                assert once(stall) == [list(range(4))], stall.where
+                if stall.left > 0:
+                    break
         assert moment > 20
     finally:
-        threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
-        current.clear()
         if executor is not None:
             executor.shutdown()
 
@@ -178,10 +189,6 @@ def test_no_call_is_lost_whoever_is_held_up_at_whatever_line(
 @pytest.mark.parametrize("bar", [False, Bar], ids=["no bar", "bar"])
 def test_consumers_that_share_a_stream_lose_nothing_when_one_is_held_up_at_whatever_line(bar: Any) -> None:
     """The other takes all that is left, and ends the stream, meanwhile."""
-    current: list[Stall] = []
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        return current[0].trace(frame, event, argument) if current else None
 
     def once(stall: Stall) -> list[Any]:
         outcomes: list[Any] = []
@@ -203,17 +210,13 @@ def test_consumers_that_share_a_stream_lose_nothing_when_one_is_held_up_at_whate
             assert not consumer.is_alive(), f"it hangs after {stall.where}"
         return sorted(outcomes, key=repr)
 
-    threading.settrace(trace)
-    try:
+    with held_up() as current:
         for moment in itertools.count(1):
             stall = Stall(moment, "consumer 0")
             assert once(stall) == list(range(5)), stall.where
             if stall.left > 0:
                 break
-        assert moment > 20
-    finally:
-        threading.settrace(None)  # type: ignore[arg-type,unused-ignore]
-        current.clear()
+    assert moment > 20
 
 
 # Two ends at once, in each order
