@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any
 
-from concurrency._calls import Inputs, Job
-from concurrency._delivery import END, AsCompleted, InOrder
+from concurrency._calls import END, Inputs, Job
+from concurrency._delivery import AsCompleted, InOrder
 from concurrency._depth import check_depth
 from concurrency._outcomes import traceback_of
 from concurrency._task_runs import TaskRun
@@ -143,13 +143,13 @@ class AsyncPull:
         return run.read - self._taken < self._buffersize and not run.exhausted and not run.stopped
 
     def _read(self, run: TaskRun, source: Iterator[Inputs]) -> None:
-        inputs: Inputs | None = None
+        inputs: Inputs = None
         try:
-            inputs = next(source, None)
+            inputs = next(source, END)
         except BaseException as error:  # noqa: BLE001  whatever the input raises ends the run as a failing call does
             run.give_up(run.failures.seen(error), index=run.read)
         else:
-            if inputs is None:
+            if inputs is END:
                 run.exhausted = True
             else:
                 run.begin(inputs)
@@ -158,15 +158,15 @@ class AsyncPull:
 
     async def _read_ahead(self, run: TaskRun, source: AsyncIterator[Inputs]) -> None:
         """Read async inputs, as far ahead of the consumer as `buffersize` allows."""
-        inputs: Inputs | None = None
+        inputs: Inputs = None
         try:
             while not run.stopped:
                 if not self._has_room(run):
                     self._room = run.loop.create_future()
                     await self._room
                     continue
-                inputs = await anext(source, None)
-                if inputs is None:
+                inputs = await anext(source, END)
+                if inputs is END:
                     run.exhausted = True
                     break
                 if not run.stopped:

@@ -6,7 +6,7 @@ from contextvars import Context, copy_context
 from functools import cache, partial
 from math import inf
 from types import CoroutineType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from concurrency import pacing
 from concurrency._brief import brief
@@ -14,8 +14,14 @@ from concurrency._observing import Observer, watching
 from concurrency._options import Operation, Options, resolve
 from concurrency._progress import Progress
 
-Inputs = tuple[Any, ...]
-"""The arguments of one call: one from each iterable."""
+Inputs = Any
+"""What one call is given: an item of the only iterable, or, of several, a tuple of one from each.
+
+To spread a tuple of one over the parameters would cost as much as a trivial call.
+"""
+
+END: Final = object()
+"""In place of inputs or of a result: there are none."""
 
 
 _Cached = type(cache(len))  # what `functools.cache` and `lru_cache` return
@@ -40,7 +46,19 @@ class Decorated:
 class Job:
     """One call of an operation: function, inputs and options, checked; nothing has been read or started."""
 
-    __slots__ = ("context", "deadline", "function", "iterables", "name", "observer", "operation", "options", "progress", "sent")
+    __slots__ = (
+        "context",
+        "deadline",
+        "function",
+        "is_single",
+        "iterables",
+        "name",
+        "observer",
+        "operation",
+        "options",
+        "progress",
+        "sent",
+    )
 
     def __init__(self, operation: Operation, function: Any, iterables: tuple[Any, ...], given: Mapping[str, Any]) -> None:
         self.sent = function  # as it is pickled: the name of a decorated function leads to what `@concurrent` has returned
@@ -55,6 +73,7 @@ class Job:
         self.function: Callable[..., Any] = function
         self.name = f"{name_of(function)}.{operation.name}"
         self.iterables = iterables
+        self.is_single = len(iterables) == 1
         _check_iterables(operation, self.name, iterables)
         self.options: Options = resolve(operation, self.name, given)
         progress = self.options.progress
@@ -67,9 +86,7 @@ class Job:
 
     def inputs(self) -> Iterator[Inputs]:
         """The inputs of each call, read one call at a time."""
-        (first, *others) = self.iterables
-        # `zip` keeps one tuple to use it again, and with it an input, for as long as it has nothing to read.
-        return zip(*self.iterables, strict=self.options.strict) if others else map(_alone, first)
+        return iter(self.iterables[0]) if self.is_single else zip(*self.iterables, strict=self.options.strict)
 
     def is_async(self) -> bool:
         """Whether an input is an async iterable."""
@@ -87,12 +104,8 @@ class Job:
 
     def sequence(self) -> "list[Any] | tuple[Any, ...] | range | None":
         """The only iterable, where its items can be read by index, from any thread, without running anybody's code."""
-        (first, *others) = self.iterables
-        return first if not others and type(first) in (list, tuple, range) else None
-
-
-def _alone(value: Any) -> Inputs:
-    return (value,)
+        first = self.iterables[0]
+        return first if self.is_single and type(first) in (list, tuple, range) else None
 
 
 def name_of(function: Any) -> str:
@@ -110,6 +123,18 @@ def is_coroutine_function(function: Any) -> bool:
     """
     inner = _callee(function)
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(_call_method(inner))
+
+
+def taking_inputs(function: Callable[..., Any], is_single: bool) -> Callable[[Inputs], Any]:
+    """What is called with the inputs of a call as they are: `function` itself, or what spreads them over its parameters."""
+    return function if is_single else partial(_spread, function)
+
+
+def _spread(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    try:
+        return function(*inputs)
+    finally:
+        del inputs  # the frame of a call that fails holds this one
 
 
 def check_function(function: Any) -> None:
@@ -180,11 +205,11 @@ class _AsyncZip:
         row: list[Any] = []
         for is_async, iterator in self._iterators:
             item = await _next_of(is_async, iterator)
-            if item is _ENDED:
+            if item is END:
                 break
             row.append(item)
         else:
-            return tuple(row)
+            return tuple(row) if len(row) > 1 else row[0]
         if self._strict:
             await self._check_all_ended(len(row))
         raise StopAsyncIteration
@@ -194,18 +219,15 @@ class _AsyncZip:
         if ended:
             raise ValueError(f"zip() argument {ended + 1} is shorter than {_arguments(ended)}")
         for place, (is_async, iterator) in enumerate(self._iterators[1:], 2):
-            if await _next_of(is_async, iterator) is not _ENDED:
+            if await _next_of(is_async, iterator) is not END:
                 raise ValueError(f"zip() argument {place} is longer than {_arguments(place - 1)}")
-
-
-_ENDED = object()
 
 
 async def _next_of(is_async: bool, iterator: Any) -> Any:
     if is_async:
-        return await anext(iterator, _ENDED)
+        return await anext(iterator, END)
     try:
-        return next(iterator, _ENDED)
+        return next(iterator, END)
     except StopAsyncIteration as error:  # from a sync iterator it does not mean the end, which is what it would be taken for
         raise RuntimeError("the input raised StopAsyncIteration") from error
 

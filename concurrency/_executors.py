@@ -64,7 +64,7 @@ class _ExecutorRun(Run):
         self.size = 1 if options.rate is not None else options.chunksize
         if job.operation.is_lazy:
             self.size = min(self.size, max(1, options.buffersize // 2))  # one half is taken while the other is made
-        self._is_single = len(job.iterables) == 1
+        self._is_single = job.is_single
         self.in_flight = InFlight(options.limit)
         self._cancelled = False
         self._is_broken = False
@@ -147,7 +147,7 @@ class _ExecutorRun(Run):
         self._submitters.add(me)
         try:
             if self.observer is not None:
-                self.observer.sent(chunk.start, chunk.rows())
+                self.observer.sent(chunk.start, chunk.inputs)
             future = self._executor.submit(LocalTask(self, self._name), *chunk.columns())
         except Exception as error:  # noqa: BLE001  it is shut down, broken, or cannot send this: whatever it says
             refuse(self, chunk, error)
@@ -211,8 +211,7 @@ class _ExecutorPull(Pull):
     _resume = 0  # how many results are to be taken before a task is read rather than one more of them handed out
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
-        first, *others = job.iterables
-        source = job.inputs() if others else iter(first)
+        source = job.inputs()
         if not isinstance(self._run, _ExecutorRun):
             return source
         chunks = _chunks(self._run, source)

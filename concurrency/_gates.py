@@ -3,7 +3,7 @@
 from math import inf
 
 from concurrency import pacing
-from concurrency._calls import Inputs
+from concurrency._calls import END, Inputs
 from concurrency._runs import Run
 from concurrency.pacing import Rate
 
@@ -15,7 +15,7 @@ class Gate:
         self._rate = rate
         self._run = run
         self._place: pacing.Place | None = None
-        self.inputs: Inputs | None = None
+        self.inputs: Inputs = END
         self.due = inf  # when to ask for the start, if not called before
 
     def hold(self, inputs: Inputs) -> None:
@@ -25,10 +25,10 @@ class Gate:
 
     def may_open(self) -> bool:
         """Whether it is time to ask. With the lock."""
-        return self.inputs is not None and pacing.clock.now() >= self.due
+        return self.inputs is not END and pacing.clock.now() >= self.due
 
-    def ask(self) -> Inputs | None:
-        """The input, if its call is to start now. By one thread at a time.
+    def ask(self) -> Inputs:
+        """The inputs of a call, if it is to start now, or `END`. By one thread at a time.
 
         Without the lock: whoever goes from the line calls the next, which may be in another run, under the lock of that.
         """
@@ -47,15 +47,15 @@ class Gate:
             if delay > 0:
                 self._place = place
                 self.due = min(self.due, pacing.clock.now() + delay)
-                return None
-            inputs, self.inputs, self._place, self.due = self.inputs, None, None, inf
+                return END
+            inputs, self.inputs, self._place, self.due = self.inputs, END, None, inf
         return inputs
 
     def leave(self) -> None:
         """Nobody is there to take a start: leave it to others. The input stays, to be asked for anew."""
         with self._run.lock:
             place, self._place = self._place, None
-            self.due = inf if self.inputs is None else -inf
+            self.due = inf if self.inputs is END else -inf
         if place is not None:
             place.leave()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
-from concurrency._calls import Inputs
+from concurrency._calls import END, Inputs
 from concurrency._parcels import CallError, Outcomes, unpack
 from concurrency._runs import Run
 
@@ -13,7 +13,7 @@ from concurrency._runs import Run
 class Chunk:
     """The calls of one task, of which the first is the one at `start`.
 
-    Of a single iterable there are its items in `inputs`, of several there are tuples.
+    `inputs` has those of each call.
     """
 
     __slots__ = ("_is_single", "inputs", "is_sent", "start")
@@ -28,22 +28,17 @@ class Chunk:
         """One list for each iterable: they pickle smaller than tuples do, and dask finds its own futures in them."""
         return [list(self.inputs)] if self._is_single else map(list, zip(*self.inputs, strict=True))
 
-    def rows(self) -> Sequence[Inputs]:
-        """The arguments of each call."""
-        return [(value,) for value in self.inputs] if self._is_single else self.inputs
-
     def culprit(self, error: BaseException) -> tuple[int | range, Inputs]:
         """Which call the executor could not send; if that does not show, all of them."""
-        rows = self.rows()
-        if len(rows) == 1:
-            return self.start, rows[0]
-        for index, inputs in enumerate(rows, self.start):
+        if len(self.inputs) == 1:
+            return self.start, self.inputs[0]
+        for index, inputs in enumerate(self.inputs, self.start):
             try:
                 pickle.dumps(inputs)
             except Exception as reason:  # noqa: BLE001  whatever pickling raises
                 if type(reason) is type(error) and reason.args == error.args:
                     return index, inputs
-        return range(self.start, self.start + len(rows)), ()
+        return range(self.start, self.start + len(self.inputs)), END
 
 
 def land(run: Run, chunk: Chunk, future: "Future[Any]") -> None:
@@ -89,14 +84,14 @@ def _settle(run: Run, chunk: Chunk, outcomes: Outcomes) -> None:
                 run.delivery.put_all(chunk.start, chunk.inputs, values)
     else:
         # A task that has been cut short has fewer outcomes than inputs.
-        for place, (inputs, value) in enumerate(zip(chunk.rows(), values, strict=False)):
+        for place, (inputs, value) in enumerate(zip(chunk.inputs, values, strict=False)):
             if place in raised:
                 run.fail(chunk.start + place, inputs, raised[place])
             else:
                 with run.lock:
                     run.settle(chunk.start + place, inputs, value)
     if unsendable is not None:
-        _give_up(run, unsendable, chunk.start + len(values), chunk.rows()[len(values)])
+        _give_up(run, unsendable, chunk.start + len(values), chunk.inputs[len(values)])
 
 
 def _give_up(run: Run, error: BaseException, index: int | range, inputs: Inputs) -> None:

@@ -18,7 +18,7 @@ class Times(NamedTuple):
 class Observer(Protocol):
     """Watches the calls of one map. Nothing here raises, waits, or keeps an input."""
 
-    def reading(self, inputs: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    def reading(self, inputs: Iterator[Any]) -> Iterator[Any]:
         """The same inputs, for calls that may have to wait after theirs has been read. Not for a sequence."""
         ...
 
@@ -26,15 +26,15 @@ class Observer(Protocol):
         """The input of this call has been read, but it cannot start yet. For drivers whose calls mostly start at once."""
 
     def calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """What a worker calls in place of `function`, with the index before the inputs."""
+        """What a worker calls in place of `function`, with the index and the inputs."""
         ...
 
     def a_calling(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The same on asyncio."""
         ...
 
-    def sent(self, start: int, rows: Sequence[tuple[Any, ...]]) -> None:
-        """A task is about to be handed to an executor: the calls from the one at `start` on, each with its arguments."""
+    def sent(self, start: int, inputs: Sequence[Any]) -> None:
+        """A task is about to be handed to an executor: the calls from the one at `start` on, with the inputs of each."""
 
     def returned(self, start: int, outcomes: Sequence[BaseException | None], times: Times | None) -> None:
         """That task has ended: what its calls have raised, as far as it got, and when they ran, if it has been told."""

@@ -123,7 +123,10 @@ def _check(caller: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> d
     for option in given:
         if option not in known:
             raise TypeError(f"{caller} got an unexpected option {option!r}; its options are {', '.join(known)}")
-    return {option: check(option, given.get(option, default)) for option, (check, default) in known.items()}
+    checked = {option: default for option, (_, default) in known.items()}
+    for option, value in given.items():
+        checked[option] = known[option][0](option, value)
+    return checked
 
 
 def _count(option: str, value: Any) -> int | None:

@@ -7,12 +7,12 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from concurrency._brief import brief
-from concurrency._calls import Inputs, Job, WrongColourError
+from concurrency._calls import END, Inputs, Job, WrongColourError
 
 FURTHER = 3
 """How many of the further failures a note names: enough to see a pattern, few enough to read."""
 
-_Failed = tuple[int | range | None, Inputs | None, BaseException]
+_Failed = tuple[int | range | None, Inputs, BaseException]
 
 _TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
@@ -61,8 +61,8 @@ class Failures:
         """Whether `error` is to be returned in its call's place."""
         return is_caught(error, self._catch)
 
-    def add(self, index: int | range | None, inputs: Inputs | None, error: BaseException) -> None:
-        """The call at `index` has failed; without inputs, reading them has; without an index, something that is no call's.
+    def add(self, index: int | range | None, inputs: Inputs, error: BaseException) -> None:
+        """A call has failed; if `inputs` is `END`, reading those for it has; without an index, something that is no call's.
 
         A range of indices stands for the calls that were sent together, where it is not known which of them it was.
         """
@@ -75,8 +75,8 @@ class Failures:
         what = f"{self._name} failed"
         if isinstance(index, range):
             what = f"{_place(index, inputs)} of {self._name} failed"
-        elif inputs is not None:
-            what = f"call {index} of {self._name} failed, with {_brief_inputs(inputs)}"
+        elif inputs is not END:
+            what = f"call {index} of {self._name} failed, with {brief(inputs)}"
         elif index is not None:
             what = f"reading input {index} of {self._name} failed"
         _add_note(error, f"{what}{f'; {len(further)} more failed{_list(further)}' if further else ''}")
@@ -144,21 +144,22 @@ def _own_part(error: BaseException, moment: int, last: TracebackType | None) -> 
     if issubclass(type(notes), list):
         notes[:] = [note for note in notes if type(note) is not _Note or note.moment > moment]
     entry = traceback_of(error)
-    while entry is not None and _is_ours(entry.tb_frame) and not _is_mark(entry.tb_frame):
+    while entry is not None and is_ours(entry.tb_frame) and not _is_mark(entry.tb_frame):
         entry = entry.tb_next
     own: list[TracebackType] = []
     while entry is not None and entry is not last and _moment_of(entry.tb_frame) > moment:
         own.append(entry)
         entry = entry.tb_next
     if entry is not None:
-        while own and _is_ours(own[-1].tb_frame):
+        while own and is_ours(own[-1].tb_frame):
             own.pop()
         if own:
             own[-1].tb_next = None
     return own[0] if own else None
 
 
-def _is_ours(frame: FrameType) -> bool:
+def is_ours(frame: FrameType) -> bool:
+    """Whether it is a frame of this library, which a traceback need not begin with."""
     return str(frame.f_globals.get("__name__")).startswith("concurrency.")
 
 
@@ -181,13 +182,9 @@ def _list(failed: Sequence[_Failed]) -> str:
     return f": {'; '.join(named)}{'; …' if len(failed) > FURTHER else ''}"
 
 
-def _place(index: int | range | None, inputs: Inputs | None) -> str:
+def _place(index: int | range | None, inputs: Inputs) -> str:
     if isinstance(index, range):
         return f"one of the calls {index[0]} to {index[-1]}"
-    if inputs is not None:
-        return f"call {index}, with {_brief_inputs(inputs)}"
+    if inputs is not END:
+        return f"call {index}, with {brief(inputs)}"
     return "" if index is None else f"reading input {index}"
-
-
-def _brief_inputs(inputs: Inputs) -> str:
-    return brief(inputs[0] if len(inputs) == 1 else inputs)

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from concurrency import pacing
-from concurrency._calls import Inputs, Job
-from concurrency._delivery import END, AtTheEnd
+from concurrency._calls import END, Inputs, Job
+from concurrency._delivery import AtTheEnd
 from concurrency._gates import Gate
 from concurrency._outcomes import timed_out, traceback_of
 from concurrency._progress import INTERVAL
@@ -150,7 +150,8 @@ class Pull:
         gate = self._gate
         try:
             while True:
-                self._show(run)  # opens the bar before any call starts: Ctrl-C from one would tear it
+                if self._progress is not None:
+                    self._show(run)  # opens the bar before any call starts: Ctrl-C from one would tear it
                 bell = None
                 with run.lock:
                     # Both before the look at what is ready: a worker may end a call without the lock at any time.
@@ -191,7 +192,7 @@ class Pull:
             if self._gate is not None and self._gate.may_open():
                 self._reading = True
                 return _PASS, 0
-            room = self._room(run, has_result)
+            room = 0 if self._exhausted else self._room(run, has_result)
             if room > 0:
                 self._reading = True
                 return _READ, room
@@ -214,15 +215,15 @@ class Pull:
 
         Other consumers may take from there meanwhile, without the lock. What they have taken counts as taken at once.
         """
-        while True:
+        ready, delivery = self.ready, run.delivery
+        while ready or delivery.ready():
+            if not ready:
+                self._drained += delivery.drain(ready, int(max(1, min(self._read_at - self._taken, DRAIN))))
             try:
-                return self.ready.popleft()
-            except IndexError:
+                return ready.popleft()
+            except IndexError:  # another consumer was faster
                 pass
-            more = run.delivery.drain(self.ready, int(max(1, min(self._read_at - self._taken, DRAIN))))
-            if not more:
-                return END
-            self._drained += more
+        return END
 
     def _made_room(self, run: Run) -> None:
         """A result goes out, and its consumer may not come again: one that waits is to read in its place. With the lock."""
@@ -234,14 +235,14 @@ class Pull:
 
     def _room(self, run: Run, has_result: bool) -> float:
         """How many inputs may be read, while a result waits for that to be done, or none does. With the lock."""
-        if self._exhausted or (self._gate is not None and self._gate.inputs is not None):
+        if self._exhausted or (self._gate is not None and self._gate.inputs is not END):
             return 0
         ahead = run.ahead - run.read + run.count()
         return ahead if self._window == inf else min(ahead, self._window - run.read + self._taken)
 
     def _read(self, run: Run, room: float) -> None:
         """Read inputs, one after the other, and have their calls started. By the thread that has set `_reading`."""
-        inputs: Inputs | None = None
+        inputs: Inputs = None
         source: Iterator[Inputs] | None = None
         try:
             if self._source is None and self._job is not None:
@@ -252,8 +253,8 @@ class Pull:
             elif self._gate is None:
                 self._exhausted = run.admit(source, room)
             else:
-                inputs = next(source, None)
-                if inputs is None:
+                inputs = next(source, END)
+                if inputs is END:
                     self._exhausted = True
                 else:
                     with run.lock:
@@ -287,7 +288,7 @@ class Pull:
         """Start the call that waits for `rate`, if it is due. By the thread that has set `_reading`."""
         try:
             inputs = gate.ask()
-            if inputs is not None:
+            if inputs is not END:
                 run.admit(iter((inputs,)), 1)
         finally:
             self._done_reading(run)
@@ -295,7 +296,7 @@ class Pull:
     def _has_ended(self, run: Run) -> bool:
         if run.stopped:
             return not run.running()
-        return self._exhausted and run.has_ended() and (self._gate is None or self._gate.inputs is None)
+        return self._exhausted and run.has_ended() and (self._gate is None or self._gate.inputs is END)
 
     def _show(self, run: Run) -> None:
         """Bring the bar up to date, if it is time: of several consumers one draws."""
@@ -327,7 +328,7 @@ class Pull:
         """Give everything back, and keep why. Only the thread that has set `_ending` comes here."""
         run.stopped = True
         with run.lock:
-            is_all_read = self._exhausted and (self._gate is None or self._gate.inputs is None)
+            is_all_read = self._exhausted and (self._gate is None or self._gate.inputs is END)
             complete = run.count() == (run.read if is_all_read else self._total)
         # Only a timeout leaves calls behind. Else none is running, but a worker that came for nothing may not have gone yet.
         run.leave(wait=not self._is_late)

@@ -109,19 +109,20 @@ class Watch(Observer):
         self.running: dict[int, Any] = {}
         self._ready: dict[int, float] = {}
         self._sent: dict[int, int] = {}  # by the first call of a task, how many there are
+        self._is_single = job.is_single
         self._catch = options.catch
         self._reprs = Reprs()
         self._recorders = recorders
         for recorder in recorders:
             recorder.add_map(self)
 
-    def reading(self, inputs: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    def reading(self, inputs: Iterator[Any]) -> Iterator[Any]:
         return map(self._read, inputs, count())
 
     def waits(self, index: int) -> None:
         self._ready[index] = perf_counter()
 
-    def _read(self, inputs: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+    def _read(self, inputs: Any, index: int) -> Any:
         self._ready[index] = perf_counter()
         return inputs
 
@@ -129,15 +130,16 @@ class Watch(Observer):
         worker = get_ident()
         running, ready, since, show, fail, now, this = self._tools()
         append, numbers = self._sink()
+        is_single = self._is_single
 
-        def observed(index: int, *inputs: Any) -> Any:
+        def observed(index: int, inputs: Any) -> Any:
             try:
-                shown = inputs[0] if len(inputs) == 1 else inputs
+                shown = inputs
                 if type(shown) is not int:
                     shown = show(shown)
                 begun: Any = (index, ready.pop(index, since), now(), worker, shown)
                 running[index] = begun
-                value = function(*inputs)
+                value = function(inputs) if is_single else function(*inputs)
                 append((next(numbers), this, begun, now(), _RESULT))
                 del running[index]
                 return value
@@ -152,16 +154,17 @@ class Watch(Observer):
     def a_calling(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
         running, ready, _, show, fail, now, this = self._tools()
         append, numbers = self._sink()
+        is_single = self._is_single
 
-        async def observed(index: int, *inputs: Any) -> Any:
+        async def observed(index: int, inputs: Any) -> Any:
             try:
-                shown = inputs[0] if len(inputs) == 1 else inputs
+                shown = inputs
                 if type(shown) is not int:
                     shown = show(shown)
                 start = now()
                 begun: Any = (index, ready.pop(index, start) if ready else start, start, None, shown)
                 running[index] = begun
-                value = await function(*inputs)
+                value = await (function(inputs) if is_single else function(*inputs))
                 append((next(numbers), this, begun, now(), _RESULT))
                 del running[index]
                 return value
@@ -173,12 +176,11 @@ class Watch(Observer):
 
         return observed
 
-    def sent(self, start: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    def sent(self, start: int, inputs: Sequence[Any]) -> None:
         now = perf_counter()
-        for number, inputs in enumerate(rows, start):
-            shown = self._reprs.show(inputs[0] if len(inputs) == 1 else inputs)
-            self.running[number] = (number, self._ready.pop(number, now), now, None, shown)
-        self._sent[start] = len(rows)
+        for number, each in enumerate(inputs, start):
+            self.running[number] = (number, self._ready.pop(number, now), now, None, self._reprs.show(each))
+        self._sent[start] = len(inputs)
 
     def returned(self, start: int, outcomes: Sequence[BaseException | None], times: Times | None) -> None:
         now = perf_counter()

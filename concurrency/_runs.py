@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any, Final
 
 from concurrency import pacing
-from concurrency._calls import Inputs, Job
+from concurrency._calls import END, Inputs, Job
 from concurrency._delivery import Delivery
 from concurrency._outcomes import Failures
 
@@ -135,7 +135,7 @@ class Run:
                 self.finished += 1
                 self.give_up(error, index, inputs)
 
-    def give_up(self, error: BaseException, index: int | range | None = None, inputs: Inputs | None = None) -> None:
+    def give_up(self, error: BaseException, index: int | range | None = None, inputs: Inputs = END) -> None:
         """No further call starts, for this reason: a call's, the input's, or, without an index, neither's. With the lock."""
         self.failures.add(index, inputs, error)
         self.stopped = True

@@ -14,11 +14,11 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from concurrency._brief import brief
-from concurrency._calls import Decorated, coroutine_in_threads, is_coroutine, name_of
+from concurrency._calls import Decorated, coroutine_in_threads, is_coroutine, name_of, taking_inputs
 from concurrency._nesting import HERE, Frame, enter
 from concurrency._observing import Times
 from concurrency._options import Operation
-from concurrency._outcomes import as_outcome, is_caught, traceback_of
+from concurrency._outcomes import as_outcome, is_caught, is_ours, traceback_of
 from concurrency._parcels import CallError, Outcomes, pack
 
 
@@ -115,8 +115,7 @@ def _rows(columns: tuple[list[Any], ...]) -> Iterator[Any]:
 def _run_calls(work: Work, rows: Iterator[Any], width: int, context: Context, frame: Frame) -> Outcomes:
     """Make the calls one after the other, up to the first failure that `catch` does not take."""
     function = work.function
-    # To spread a tuple over a method's parameters costs as much as all the rest here: done only where there are several.
-    call = function if width == 1 else partial(_spread, function)
+    call = taking_inputs(function, width == 1)
     times: Times | None = None
     if work.is_timed:
         times = Times(f"process {getpid()}" if isinstance(work, RemoteTask) else get_ident(), [])
@@ -154,10 +153,6 @@ def _timed(spans: list[tuple[float, float]], call: Callable[..., Any], row: Any)
         spans.append((start, perf_counter()))
 
 
-def _spread(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
-    return function(*row)
-
-
 def _ends_task(error: BaseException, catch: tuple[type[Exception], ...]) -> bool:
     return not is_caught(as_outcome(error), catch)
 
@@ -165,6 +160,6 @@ def _ends_task(error: BaseException, catch: tuple[type[Exception], ...]) -> bool
 def _without_frames_of_ours(error: BaseException) -> BaseException:
     """They hold the outcomes, one of which is this."""
     traceback = traceback_of(error)
-    while traceback is not None and traceback.tb_frame.f_globals is globals():
+    while traceback is not None and is_ours(traceback.tb_frame):
         traceback = traceback.tb_next
     return BaseException.with_traceback(error, traceback)

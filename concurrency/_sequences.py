@@ -76,10 +76,10 @@ class SequenceRun(Run):
                     try:
                         results[index] = copy().run(function, given[index])
                     except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
-                        self.fail(index, (inputs[index],), error)
+                        self.fail(index, inputs[index], error)
                 if index is not None and is_coroutine(results[index]):
                     results[index].close()
-                    self.fail(index, (inputs[index],), coroutine_in_threads(self.function, self.operation))
+                    self.fail(index, inputs[index], coroutine_in_threads(self.function, self.operation))
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the map must not lose it
             with self.lock:
                 self.give_up(error)

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from concurrency import pacing
-from concurrency._calls import Inputs, Job
+from concurrency._calls import END, Inputs, Job
 from concurrency._delivery import Delivery
 from concurrency._outcomes import Failures, timed_out
 from concurrency._pace import EagerPace, QueuedPace, RatePace
@@ -43,6 +43,7 @@ class TaskRun:
         self._copy = job.context.copy
         self._create = creator(self.loop, self.name)
         self._make: Callable[..., Coroutine[Any, Any, Any]] = coroutine_of(job.function, job.operation)
+        self._is_single = job.is_single
         self._observer = job.observer
         self._observed = None if job.observer is None else job.observer.a_calling(self._make)
         self._fresh: list[Future[Any]] = []
@@ -115,7 +116,10 @@ class TaskRun:
         try:
             if self._is_queued and not self._fresh:
                 self._look_soon()
-            coroutine = self._make(*inputs) if self._observed is None else self._observed(index, *inputs)
+            if self._observed is not None:
+                coroutine = self._observed(index, inputs)
+            else:
+                coroutine = self._make(inputs) if self._is_single else self._make(*inputs)
             task = self._create(coroutine, self._copy())
             if task.done():
                 self._settle(task, index, inputs)
@@ -233,7 +237,7 @@ class TaskRun:
 
     # The end
 
-    def give_up(self, error: BaseException, index: int | None = None, inputs: Inputs | None = None) -> None:
+    def give_up(self, error: BaseException, index: int | None = None, inputs: Inputs = END) -> None:
         """Stop, for this reason: a call's, or, without inputs, the input's."""
         self.failures.add(index, inputs, error)
         self.stop()

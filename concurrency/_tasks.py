@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from concurrency._calls import Inputs, Job
+from concurrency._calls import END, Inputs, Job
 from concurrency._delivery import AtTheEnd
 from concurrency._depth import check_depth
 from concurrency._task_runs import TaskRun
@@ -54,15 +54,15 @@ async def run_map(job: Job) -> list[Any]:
 async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> None:
     """Begin a call for each input, as `limit` and `rate` allow."""
     running, limit, pace, begin = run.running, run.limit, run.pace, run.begin
-    inputs: Inputs | None = None
+    inputs: Inputs = None
     pace.open()
     try:
         while not run.stopped:
             if len(running) >= limit or pace.spent():
                 await _turn(run)
                 continue
-            inputs = next(source, None)
-            if inputs is None:
+            inputs = next(source, END)
+            if inputs is END:
                 run.exhausted = True
                 break
             results.append(None)  # its slot
@@ -79,7 +79,7 @@ async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs], results: list
     task = current_task()
     assert task is not None  # we are in a coroutine
     cancellations = task.cancelling()
-    inputs: Inputs | None = None
+    inputs: Inputs = None
     run.pace.open()
     try:
         while not run.stopped:
@@ -88,17 +88,17 @@ async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs], results: list
                 continue
             run.reader = task
             try:
-                inputs = await anext(source, None)
+                inputs = await anext(source, END)
             except CancelledError:
                 if not run.interrupted:
                     raise
-                inputs = None
+                inputs = END
             finally:
                 run.reader = None
                 # Of two cancellations, ours and another's, one exception has come: what is left after ours is the other's.
                 if run.interrupted and task.uncancel() > cancellations:
                     raise CancelledError
-            if inputs is None:
+            if inputs is END:
                 run.exhausted = not run.interrupted
                 break
             if not run.stopped:

@@ -14,7 +14,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from concurrency import pacing
-from concurrency._calls import Inputs, Job, coroutine_in_threads
+from concurrency._calls import Inputs, Job, coroutine_in_threads, taking_inputs
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
 from concurrency._pulls import Pull, results_of
 from concurrency._runs import GLANCE, HAS_GIL, Run
@@ -90,8 +90,9 @@ class _ThreadRun(Run):
         # Until then no call has to ask whether it may start. It may always, but for a deadline, or at the interpreter's end.
         self._probe_at = 0.0
         self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
+        self._call = taking_inputs(job.function, job.is_single)
         # Those of a map are made in place, as each input is read: a method for it would cost as much as the rest of reading.
-        self._slots = delivery.results if isinstance(delivery, AtTheEnd) else None
+        self._grow = delivery.results.append if isinstance(delivery, AtTheEnd) else None
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`
         self._active = 0  # workers that have come: of one that was sent for, Ctrl-C may have been faster
@@ -104,20 +105,22 @@ class _ThreadRun(Run):
         self._crew = Crew(self._limit)
 
     def admit(self, source: Iterator[Inputs], room: float) -> bool:
-        slots, append, until = self._slots, self._waiting.append, monotonic() + GLANCE
-        inputs: Inputs = ()
+        grow, append, until = self._grow, self._waiting.append, monotonic() + GLANCE
+        inputs: Inputs = None
         first = index = self.read
         try:
             for inputs in islice(source, int(room)):
-                if slots is not None:
-                    slots.append(None)
-                self.read = index + 1
+                if grow is not None:
+                    grow(None)
                 append((index, inputs))
                 index += 1
+                self.read = index
                 # Without the lock, since one thread at a time reads inputs. Whoever arrives takes its mark from `_arriving`
-                # before it looks what waits: if the mark still stands after our `append`, its look is yet to come.
-                if not (HAS_GIL and self._arriving):
-                    self._send_on(is_chained=False)
+                # before it looks what waits: if the mark still stands after our `append`, its look is yet to come. It comes as
+                # soon as a slow source lets go of the GIL, or has it taken away: so until then there is no need for the clock.
+                if HAS_GIL and self._arriving and not self.stopped:
+                    continue
+                self._send_on(is_chained=False)
                 if self.stopped or monotonic() >= until:
                     return False
             return index - first < room
@@ -209,13 +212,13 @@ class _ThreadRun(Run):
             else:
                 self.give_up(refusal)
 
-    def _work(self) -> None:
+    def _work(self) -> None:  # noqa: PLR0912  a step that was a function of its own would cost as much as a trivial call
         """What a worker does: run calls until none waits, linger for more, and go."""
-        function, copy, waiting, bells = self.function, self.context.copy, self._waiting, self._bells
-        put, takes_late, has_ended = self.delivery.put, self.delivery.takes_late, self._uncounted.append
-        observed = None if self.observer is None else self.observer.calling(function)
+        call, copy, waiting, bells = self._call, self.context.copy, self._waiting, self._bells
+        slots, put, has_ended = self.delivery.slots, self.delivery.put, self._uncounted.append
+        observed = None if self.observer is None else self.observer.calling(self.function)
         asks = self._unasked_until < inf
-        inputs: Inputs | None = None
+        inputs: Inputs = None
         value: Any = None
         bell = Lock()
         bell.acquire()
@@ -236,14 +239,16 @@ class _ThreadRun(Run):
                 if waiting and not (self._trivial and (bells or self._rousing)):
                     self._send_on(is_chained=True)
                 try:
-                    value = copy().run(function, *inputs) if observed is None else copy().run(observed, index, *inputs)
+                    value = copy().run(call, inputs) if observed is None else copy().run(observed, index, inputs)
                     if type(value) is _COROUTINE:
                         value.close()
-                        raise coroutine_in_threads(function, self.operation)
+                        raise coroutine_in_threads(self.function, self.operation)
                 except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
                     self.fail(index, inputs, error)
                 else:
-                    if takes_late or not self.stopped:
+                    if slots is not None:
+                        slots[index] = value
+                    elif not self.stopped:  # what has no slots takes nothing late
                         put(index, inputs, value)
                     has_ended(None)
                     if not self._trivial and (bells or not HAS_GIL):
@@ -256,7 +261,7 @@ class _ThreadRun(Run):
         finally:
             # The frames of failed calls hold this one: whoever keeps an exception would keep all of this.
             inputs = value = None
-            del self, function, observed, copy, waiting, put, has_ended
+            del self, call, observed, copy, waiting, slots, put, has_ended
 
     def _arrive(self) -> None:
         with self.lock:

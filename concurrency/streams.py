@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
-from concurrency._delivery import END
+from concurrency._calls import END
 
 if TYPE_CHECKING:
     from concurrency._async_pulls import AsyncPull
