@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import cache, partial
 from math import inf
-from types import CoroutineType
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodDescriptorType
 from typing import Any, ClassVar, Final
 
 from concurrency import pacing
@@ -25,6 +25,8 @@ END: Final = object()
 
 
 _Cached = type(cache(len))  # what `functools.cache` and `lru_cache` return
+
+_OTHER_KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 _SIZED = (list, tuple, range, str, bytes, dict, set, frozenset)
 
@@ -98,9 +100,12 @@ class Job:
 
     def total(self) -> int | None:
         """How many calls there will be, where that is known without running anybody's code."""
-        if all(type(iterable) in _SIZED for iterable in self.iterables):
-            return min(len(iterable) for iterable in self.iterables)
-        return None
+        total: int | None = None
+        for iterable in self.iterables:
+            if type(iterable) not in _SIZED:
+                return None
+            total = len(iterable) if total is None else min(total, len(iterable))
+        return total
 
     def sequence(self) -> "list[Any] | tuple[Any, ...] | range | None":
         """The only iterable, where its items can be read by index, from any thread, without running anybody's code."""
@@ -121,6 +126,8 @@ def is_coroutine_function(function: Any) -> bool:
 
     Sees what `inspect.iscoroutinefunction` does not: callable objects, also within a `partial`, and functions under a cache.
     """
+    if _is_plain(function):
+        return False
     inner = _callee(function)
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(_call_method(inner))
 
@@ -139,6 +146,8 @@ def _spread(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
 
 def check_function(function: Any) -> None:
     """Refuse what cannot be called, and generator functions, of which a call runs nothing."""
+    if _is_plain(function):
+        return
     if not callable(function):
         raise TypeError(f"the function must be callable, got {brief(function)}")
     inner = _callee(function)
@@ -150,6 +159,13 @@ def check_function(function: Any) -> None:
             raise TypeError(
                 f"{name_of(function)} is {kind}, and a call of it runs nothing yet: return a list instead of yielding"
             )
+
+
+def _is_plain(function: Any) -> bool:
+    """Whether it is what C or a simple `def` makes. That is quickly seen, where `inspect` takes as long as some calls do."""
+    if type(function) is FunctionType:
+        return not (function.__code__.co_flags & _OTHER_KINDS or function.__dict__)  # a mark would stand in its `__dict__`
+    return type(function) is BuiltinFunctionType or type(function) is MethodDescriptorType
 
 
 def _callee(function: Any) -> Any:

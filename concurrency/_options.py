@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import cache
 from typing import Any, NamedTuple, TypedDict, cast
 
 from concurrency._brief import brief
@@ -86,7 +87,7 @@ class Options(NamedTuple):
 
 def resolve(operation: Operation, name: str, given: Mapping[str, Any]) -> Options:
     """The options of a call of `operation`, called `name` in messages. Raises `TypeError` or `ValueError` if one is wrong."""
-    known = {**_EVERYWHERE, **(_LAZY if operation.is_lazy else {}), **({} if operation.is_async else _SYNC)}
+    known = _known(operation)
     checked = _check(f"{name}()", known, given)
     on_executor = checked.get("executor") is not None
     limit = checked["limit"] or (UNBOUNDED if on_executor else _default_limit(operation))
@@ -94,6 +95,12 @@ def resolve(operation: Operation, name: str, given: Mapping[str, Any]) -> Option
     buffersize = checked.get("buffersize") or (2 * limit * chunksize if on_executor else 2 * limit)
     filled: dict[str, Any] = {**checked, "limit": limit, "buffersize": buffersize, "chunksize": chunksize}
     return Options(**filled)
+
+
+@cache
+def _known(operation: Operation) -> Mapping[str, Any]:
+    """What it takes: the check and the default of each."""
+    return {**_EVERYWHERE, **(_LAZY if operation.is_lazy else {}), **({} if operation.is_async else _SYNC)}
 
 
 def check_defaults(name: str, given: Mapping[str, Any], is_async: bool = False) -> dict[str, Any]:
@@ -104,8 +111,9 @@ def check_defaults(name: str, given: Mapping[str, Any], is_async: bool = False) 
     return {option: checked[option] for option in given}
 
 
+@cache
 def default_workers() -> int:
-    """As many threads as `ThreadPoolExecutor` would use, by its documented formula."""
+    """As many threads as `ThreadPoolExecutor` would use, by its documented formula. Asked once: the system takes its time."""
     if sys.version_info >= (3, 13):
         cpus = os.process_cpu_count()
     else:

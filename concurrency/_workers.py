@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from math import inf
-from threading import Condition, Lock, Thread, current_thread, get_ident, main_thread
+from threading import Lock, Thread, current_thread, get_ident, main_thread
 
 from concurrency import pacing
 from concurrency._depth import check_depth
@@ -25,7 +25,7 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = Lock()
-        self._gone = Condition(self._lock)
+        self._bells: list[Lock] = []  # of those who wait until all have gone
         self._present = 0
         self._members: set[int] = set()
         self._extra: ThreadPoolExecutor | None = None
@@ -76,8 +76,8 @@ class Crew:
         with self._lock:
             self._members.discard(get_ident())
             self._present -= 1
-            if not self._present:
-                self._gone.notify_all()
+            while self._bells and not self._present:
+                self._bells.pop().release()
 
     def includes_me(self) -> bool:
         """Whether the current thread is a worker's."""
@@ -89,16 +89,23 @@ class Crew:
 
     def wait(self, deadline: float = inf) -> bool:
         """Wait until all workers have gone, at most until `deadline`; whether they have."""
-        with self._lock:
-            while self._present:
-                if deadline == inf:
-                    self._gone.wait(pacing.NAP)
-                    continue
-                remaining = deadline - pacing.clock.now()
+        bell = Lock()  # as in `Run`, and no condition: the lock is never let go of within a `with`
+        bell.acquire()
+        while True:
+            remaining = inf if deadline == inf else deadline - pacing.clock.now()
+            with self._lock:
+                if not self._present:
+                    return True
                 if remaining <= 0:
+                    if bell in self._bells:
+                        self._bells.remove(bell)
                     return False
-                pacing.clock.wait(self._gone, remaining)
-        return True
+                if bell not in self._bells:
+                    self._bells.append(bell)
+            if remaining == inf:
+                bell.acquire(timeout=pacing.NAP)
+            else:
+                pacing.clock.acquire(bell, remaining)
 
     def dismiss(self, wait: bool) -> None:
         """End the crew's own threads: at once, or, without waiting, when their calls have ended."""

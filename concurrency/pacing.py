@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from math import inf, isfinite
-from threading import Condition, Lock, RLock
+from threading import Lock, RLock
 from time import monotonic
 from weakref import WeakSet
 
@@ -43,10 +43,6 @@ class Clock:
     def acquire(self, bell: Lock, seconds: float) -> bool:
         """Wait for a lock, at most so long; whether it was released. May return before."""
         return bell.acquire(timeout=min(seconds, NAP))
-
-    def wait(self, condition: Condition, seconds: float) -> None:
-        """Wait for a condition, at most so long. May return before."""
-        condition.wait(min(seconds, NAP))
 
 
 clock = Clock()

@@ -324,6 +324,3 @@ class SkippingClock(pacing.Clock):
 
     def acquire(self, bell: Any, seconds: float) -> bool:
         return super().acquire(bell, min(seconds, 0.001))
-
-    def wait(self, condition: Any, seconds: float) -> None:
-        super().wait(condition, min(seconds, 0.001))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from math import inf
-from threading import Condition, Lock
+from threading import Lock
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -47,9 +47,6 @@ class VirtualClock(Clock):
 
     def acquire(self, bell: Lock, seconds: float) -> bool:
         return self.sleep(seconds, lambda real: bell.acquire(timeout=real))
-
-    def wait(self, condition: Condition, seconds: float) -> None:
-        self.sleep(seconds, condition.wait)
 
     def sleep(self, seconds: float, wake: Wake) -> bool:
         """Wait for time to pass or for `wake`; whether it was the latter."""
@@ -98,11 +95,6 @@ class SteppedClock(VirtualClock):
                 if self.time >= moment or seconds < SWITCH:
                     return False
             return True
-
-    def wait(self, condition: Condition, seconds: float) -> None:
-        # Once only: that it has been notified is lost, if that comes just when its time is up. Whoever waits looks for itself.
-        with self._registered(self.time + seconds, seconds):
-            condition.wait(REAL)
 
     @contextmanager
     def _registered(self, moment: float, seconds: float) -> Iterator[None]:
