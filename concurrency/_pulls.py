@@ -68,6 +68,7 @@ class Pull:
         self._drained = 0  # how many were put there
         self._in_hand = 0  # of these, those that are handed out as soon as inputs have been read
         self._progress = job.progress
+        self._looks = self._deadline != inf or rate is not None or job.progress is not None  # whether it may wake by itself
         self._ending = False
         self._is_late = False  # why it was ended
         self._over = False
@@ -181,7 +182,7 @@ class Pull:
                         self._made_room(run)
                     return result
                 if bell is not None:
-                    run.wait(bell, self._next_look(run))
+                    run.wait(bell, self._next_look(run) if self._looks else inf)
         finally:
             del self, run, gate, result  # the frames of an input that fails hold this one
 

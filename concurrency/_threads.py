@@ -179,24 +179,18 @@ class _ThreadRun(Run):
         self._arriving = True
         return True
 
-    def _send(self) -> None:
-        """Send for a worker: one from the lounge, or a new one. With the mark set."""
+    def _send_on(self, is_chained: bool) -> None:
+        """Send for another worker, from the lounge or a new one, if there is work for it; `is_chained` if a worker does so."""
+        if HAS_GIL and (self._active >= self._limit or self._arriving):
+            return
         with self.lock:
+            if not self._may_send():
+                return
+            self._is_chained = is_chained
             if self._lounge:
                 self._lounge.pop().release()
                 return
         self._hire()
-
-    def _send_on(self, is_chained: bool) -> None:
-        """Send for another worker, if there is work for one; `is_chained` if this is done by a worker."""
-        if HAS_GIL and (self._active >= self._limit or self._arriving):
-            return
-        with self.lock:
-            sends = self._may_send()
-            if sends:
-                self._is_chained = is_chained
-        if sends:
-            self._send()
 
     def _hire(self) -> None:
         refusal = self._crew.hire(self._work)
@@ -256,7 +250,7 @@ class _ThreadRun(Run):
                 inputs = value = None
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the caller must not wait for ever
             with self.lock:
-                self._leave()
+                self._active -= 1
                 self.give_up(error)
         finally:
             # The frames of failed calls hold this one: whoever keeps an exception would keep all of this.
@@ -294,7 +288,8 @@ class _ThreadRun(Run):
                 return False
             self._count()
             # One step with seeing that nothing waits: a call that came in between would be left behind.
-            self._leave()
+            self._active -= 1
+            self.notify()
             if self.stopped or self.exhausted:
                 return True
             self._lounge.append(bell)
@@ -315,10 +310,6 @@ class _ThreadRun(Run):
         while not bell.acquire(timeout=LINGER) and not self.stopped:
             pass
         return True
-
-    def _leave(self) -> None:
-        self._active -= 1
-        self.notify()
 
     def _may_start(self) -> bool:
         """Whether the time for further calls is not over."""
