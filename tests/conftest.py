@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from tests.ways import LOOP, WAYS, EagerLoop, Way, free
 
 # For `asyncio.run` and for child processes; pytest-asyncio's loops have their own switch.
 os.environ["PYTHONASYNCIODEBUG"] = "0" if LOOP == "debug-off" else "1"
+
+# A job in the background of a shell ignores Ctrl-C, and so would all programs that the tests start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _use_loop() -> None:
