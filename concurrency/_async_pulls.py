@@ -1,11 +1,11 @@
 """The consumer's half of a lazy operation on asyncio."""
 
 from asyncio import CancelledError, Future, get_running_loop
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from concurrency._calls import END, Inputs, Job
+from concurrency._calls import END, AsyncInputs, Inputs, Job
 from concurrency._delivery import AsCompleted, InOrder
 from concurrency._depth import check_depth
 from concurrency._outcomes import traceback_of
@@ -47,9 +47,8 @@ class AsyncPull:
         As in `Pull.next`, each result taken makes room for one input; more are read only while there is nothing to hand out.
         """
         delivery, result = self._delivery, END
+        assert delivery is not None  # for as long as there is a run
         try:
-            if delivery is None:
-                return END
             if self._source is not None and self._has_room(run):
                 self._read(run, self._source)
             result = delivery.poll()
@@ -156,7 +155,7 @@ class AsyncPull:
         finally:
             del self, run, source, inputs  # see `TaskRun._start`
 
-    async def _read_ahead(self, run: TaskRun, source: AsyncIterator[Inputs]) -> None:
+    async def _read_ahead(self, run: TaskRun, source: AsyncInputs) -> None:
         """Read async inputs, as far ahead of the consumer as `buffersize` allows."""
         inputs: Inputs = None
         try:

@@ -1,7 +1,7 @@
 """From a function and its inputs to calls: what is refused, how inputs are zipped, what a map is called."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import cache, partial
 from math import inf
@@ -94,9 +94,9 @@ class Job:
         """Whether an input is an async iterable."""
         return any(_is_async_iterable(iterable) for iterable in self.iterables)
 
-    def async_inputs(self) -> AsyncIterator[Inputs]:
+    def async_inputs(self) -> "AsyncInputs":
         """As `inputs`, where some iterables are async."""
-        return _AsyncZip(self.iterables, self.options.strict)
+        return AsyncInputs(self.iterables, self.options.strict)
 
     def total(self) -> int | None:
         """How many calls there will be, where that is known without running anybody's code."""
@@ -205,17 +205,14 @@ def is_coroutine(result: object) -> bool:
     return type(result) is CoroutineType
 
 
-class _AsyncZip:
-    """`zip` over sync and async iterables. A class, since an async generator left half-way has to be closed by somebody."""
+class AsyncInputs:
+    """For `anext`: `zip` over sync and async iterables. A class: a generator left half-way has to be closed by somebody."""
 
     __slots__ = ("_iterators", "_strict")
 
     def __init__(self, iterables: tuple[Any, ...], strict: bool) -> None:
         self._iterators = [(True, aiter(each)) if _is_async_iterable(each) else (False, iter(each)) for each in iterables]
         self._strict = strict
-
-    def __aiter__(self) -> "_AsyncZip":
-        return self
 
     async def __anext__(self) -> Inputs:
         row: list[Any] = []

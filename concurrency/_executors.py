@@ -55,8 +55,7 @@ class _ExecutorRun(Run):
     def __init__(self, job: Job, delivery: Delivery) -> None:
         super().__init__(job, delivery)
         executor, options = job.options.executor, job.options
-        if executor is None:
-            raise TypeError("executor is missing")
+        assert executor is not None  # else another driver would have been asked
         check_not_nested(executor, job.name)
         self._executor = executor
         self._map_name, self._name = job.name, name_of(job.function)
@@ -211,14 +210,13 @@ class _ExecutorPull(Pull):
     _resume = 0  # how many results are to be taken before a task is read rather than one more of them handed out
 
     def _inputs(self, job: Job) -> Iterator[Inputs]:
-        source = job.inputs()
-        if not isinstance(self._run, _ExecutorRun):
-            return source
-        chunks = _chunks(self._run, source)
+        assert isinstance(self._run, _ExecutorRun)
+        chunks = _chunks(self._run, job.inputs())
         return chunks if job.observer is None or self._run.size > 1 else job.observer.reading(chunks)
 
     def _room(self, run: Run, has_result: bool) -> float:
-        if not isinstance(run, _ExecutorRun) or super()._room(run, has_result) < 1:
+        assert isinstance(run, _ExecutorRun)
+        if super()._room(run, has_result) < 1:
             return 0
         if self._taken < self._resume and (has_result or run.delivery.ready()):
             return 0
@@ -228,8 +226,8 @@ class _ExecutorPull(Pull):
         return run.exhausted or (run.read - self._taken + run.size <= window and run.in_flight.room())
 
     def _read(self, run: Run, room: float) -> None:
-        if isinstance(run, _ExecutorRun):
-            self._resume = self._taken + run.size
+        assert isinstance(run, _ExecutorRun)
+        self._resume = self._taken + run.size
         super()._read(run, room)
 
 

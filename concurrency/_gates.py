@@ -56,7 +56,7 @@ class Gate:
         with self._run.lock:
             place, self._place = self._place, None
             self.due = inf if self.inputs is END else -inf
-        if place is not None:
+        if place is not None:  # pragma: no branch  it may have come to its turn in between
             place.leave()
 
     def is_in_line(self) -> bool:

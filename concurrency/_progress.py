@@ -52,7 +52,7 @@ class Progress:
 
     def abandon(self, finished: int, failed: int) -> None:
         """As `close`, for the garbage collector, which may run while the bar is being drawn in this very thread."""
-        if self._lock.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):  # pragma: no branch  who draws it mostly holds the stream, too
             try:
                 self._close(finished, failed)
             finally:

@@ -11,7 +11,7 @@ from concurrency._calls import END, Inputs, Job
 from concurrency._delivery import AtTheEnd
 from concurrency._gates import Gate
 from concurrency._outcomes import timed_out, traceback_of
-from concurrency._progress import INTERVAL
+from concurrency._progress import INTERVAL, Progress
 from concurrency._runs import Run
 
 DRAIN = 64
@@ -151,8 +151,9 @@ class Pull:
         gate = self._gate
         try:
             while True:
-                if self._progress is not None:
-                    self._show(run)  # opens the bar before any call starts: Ctrl-C from one would tear it
+                progress = self._progress
+                if progress is not None:
+                    self._show(run, progress)  # opens the bar before any call starts: Ctrl-C from one would tear it
                 bell = None
                 with run.lock:
                     # Both before the look at what is ready: a worker may end a call without the lock at any time.
@@ -249,7 +250,7 @@ class Pull:
             if self._source is None and self._job is not None:
                 self._source, self._job = self._inputs(self._job), None
             source = self._source
-            if source is None:
+            if source is None:  # pragma: no cover  another consumer has been interrupted in between
                 pass
             elif self._gate is None:
                 self._exhausted = run.admit(source, room)
@@ -299,11 +300,8 @@ class Pull:
             return not run.running()
         return self._exhausted and run.has_ended() and (self._gate is None or self._gate.inputs is END)
 
-    def _show(self, run: Run) -> None:
+    def _show(self, run: Run, progress: Progress) -> None:
         """Bring the bar up to date, if it is time: of several consumers one draws."""
-        progress = self._progress
-        if progress is None:
-            return
         with run.lock:
             if pacing.clock.now() < progress.due:
                 return

@@ -92,9 +92,9 @@ class SequencePull(Pull):
     """A pull with nothing to read: it has the workers hired instead."""
 
     def _read(self, run: Run, room: float) -> None:
+        assert isinstance(run, SequenceRun)
         try:
-            if isinstance(run, SequenceRun):
-                run.hire()
+            run.hire()
         finally:
             self._exhausted = True
             self._done_reading(run)

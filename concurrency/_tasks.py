@@ -1,11 +1,11 @@
 """The driver for asyncio: a plain task per call. `TaskGroup` and `wait_for` lose cancellations on some Pythons."""
 
 from asyncio import CancelledError, current_task
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from concurrency._calls import END, Inputs, Job
+from concurrency._calls import END, AsyncInputs, Inputs, Job
 from concurrency._delivery import AtTheEnd
 from concurrency._depth import check_depth
 from concurrency._task_runs import TaskRun
@@ -74,7 +74,7 @@ async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> N
         del run, source, running, begin, inputs, results  # see `TaskRun._start`
 
 
-async def _feed_async(run: TaskRun, source: AsyncIterator[Inputs], results: list[Any]) -> None:
+async def _feed_async(run: TaskRun, source: AsyncInputs, results: list[Any]) -> None:
     """As `_feed`, where reading may take its time: a failure interrupts it, by cancelling this task and taking that back."""
     task = current_task()
     assert task is not None  # we are in a coroutine

@@ -308,7 +308,7 @@ class _ThreadRun(Run):
                 return False
         # It is being rung: take that ring, or the next wait would end at once. Unless Ctrl-C has come in between.
         while not bell.acquire(timeout=LINGER) and not self.stopped:
-            pass
+            pass  # pragma: no cover  few instructions lie between the two steps of ringing it
         return True
 
     def _may_start(self) -> bool:

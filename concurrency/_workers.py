@@ -97,8 +97,7 @@ class Crew:
                 if not self._present:
                     return True
                 if remaining <= 0:
-                    if bell in self._bells:
-                        self._bells.remove(bell)
+                    self._bells = [other for other in self._bells if other is not bell]
                     return False
                 if bell not in self._bells:
                     self._bells.append(bell)
@@ -223,7 +222,7 @@ def _shared_pool() -> _Pool:
             fresh = _Pool()
         with _pool_lock:
             pool = _pool = _pool or fresh
-        if pool is not fresh:  # another thread was faster
+        if pool is not fresh:  # pragma: no cover  another thread was faster
             fresh.executor.shutdown(wait=False)
     return pool
 
@@ -263,5 +262,5 @@ def _after_fork() -> None:
     _pool, _pool_lock = None, Lock()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  not on Windows
     os.register_at_fork(after_in_child=_after_fork)

@@ -55,12 +55,12 @@ class _Function(Decorated):
         self._defaults = defaults
         self._receiver: Any = None  # of a bound one: the instance, or the class
         self.__name__ = name_of(function)
-        if sys.version_info < (3, 14):  # from then on `__annotate__` says it, and only when asked
+        if sys.version_info < (3, 14):  # pragma: no branch  from then on `__annotate__` says it, and only when asked
             self.__annotations__ = {}  # a builtin has none, and those of this class must not show instead
         update_wrapper(self, function, updated=())
         self.__call__ = function  # type: ignore[method-assign]  # a slot
 
-    if not TYPE_CHECKING:  # for a type checker no attribute may exist but those that are declared
+    if not TYPE_CHECKING:  # pragma: no branch  for a type checker no attribute may exist but those that are declared
 
         def __getattr__(self, name: str) -> Any:
             function = object.__getattribute__(self, "__wrapped__")

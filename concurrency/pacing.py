@@ -92,7 +92,7 @@ class Rate:
         def ring() -> None:
             try:
                 bell.release()
-            except RuntimeError:  # rung already, and not heard yet
+            except RuntimeError:  # pragma: no cover  rung already, and not heard yet
                 pass
 
         place = self.queue(ring)
@@ -239,7 +239,7 @@ def _after_fork() -> None:
 
 
 _rates: WeakSet[Rate] = WeakSet()
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 

@@ -106,7 +106,7 @@ def _after_fork() -> None:
         stream._pull = elsewhere  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 

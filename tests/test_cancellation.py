@@ -481,3 +481,43 @@ def test_a_loop_that_is_abandoned_is_left_in_peace(caplog: pytest.LogCaptureFixt
     gc.collect()
     complaints = {record.getMessage().splitlines()[0] for record in caplog.records}
     assert complaints <= {"Task was destroyed but it is pending!"}, "the map's own task, which the test has left pending"
+
+
+class Stubborn:
+    """A source that takes no notice of being cancelled, and gives what it would have given."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.waits = asyncio.Event()
+
+    def __aiter__(self) -> "Stubborn":
+        return self
+
+    async def __anext__(self) -> int:
+        if self.given:
+            self.waits.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        self.given += 1
+        return self.given
+
+
+@pytest.mark.parametrize("operation", ["a_map", "a_stream", "a_as_completed"])
+def test_what_a_source_gives_after_a_failure_starts_no_call(operation: str) -> None:
+    begun = []
+
+    async def main() -> None:
+        source = Stubborn()
+
+        async def call(item: int) -> None:
+            begun.append(item)
+            await source.waits.wait()
+            raise LookupError(item)
+
+        outcome = getattr(Concurrent, operation)(call, source)
+        with pytest.raises(LookupError):
+            await (outcome if operation == "a_map" else anext(outcome))
+        assert source.given == 2
+
+    in_loop(main)
+    assert begun == [1]

@@ -748,3 +748,19 @@ def test_refused(function: Any, message: str) -> None:
         with pytest.raises(TypeError) as caught:
             decorator(function)
         assert message in str(caught.value)
+
+
+def test_a_function_sent_by_value_is_not_taken_for_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the `__main__` of a worker has another function under the name of the one that has been sent."""
+
+    def sent(number: int) -> int:
+        return 2 * number
+
+    def namesake(number: int) -> int:
+        return 3 * number
+
+    sent.__qualname__ = namesake.__qualname__ = "helper"
+    monkeypatch.setattr(sys.modules["__main__"], "helper", concurrent(namesake), raising=False)
+    received: Any = ConcurrentFunction._from_twin(concurrent(sent)._twin)
+    assert received(4) == 8
+    assert received.map([1, 2]) == [2, 4]

@@ -1,6 +1,7 @@
 """The `executor` and `chunksize` options, on executors that live in the test's own process."""
 
 import gc
+import pickle
 import signal
 import sys
 import threading
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from concurrency import Concurrent, concurrent
+from concurrency import Concurrent, _executors, concurrent
+from concurrency._parcels import Outcomes, pack
 from tests.executor_functions import (
     LOCAL,
     Driven,
@@ -21,6 +23,7 @@ from tests.executor_functions import (
     Inline,
     add,
     change_context,
+    coroutine,
     counting,
     decorated,
     double,
@@ -684,3 +687,108 @@ def test_two_threads_share_a_stream(threads: ThreadPoolExecutor) -> None:
     with in_thread(lambda: list(stream)) as first, in_thread(lambda: list(stream)) as second:
         pass
     assert sorted(first[0] + second[0]) == list(range(0, 1000, 2))
+
+
+def test_an_input_that_is_read_while_a_call_fails_is_not_sent() -> None:
+    executor = Driven()
+
+    def source() -> Iterator[int]:
+        yield 5
+        executor.end(0)  # its callback runs here, in the thread that reads
+        yield 6
+
+    with pytest.raises(ValueError, match="five"):
+        Concurrent.map(fail_at_5, source(), executor=executor, limit=2)
+    assert executor.submitted == 1
+
+
+def test_ctrl_c_right_after_a_task_has_been_sent() -> None:
+    class Interrupted(Future[Any]):
+        def cancel(self) -> bool:
+            raise KeyboardInterrupt
+
+    class Sending(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            future = Interrupted()
+            future.set_result(fn(*args, **kwargs))
+            return future
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Concurrent.map(fail_at_5, [5], executor=Sending())
+    assert caught.value.__notes__[0].startswith("concurrency: 1 of fail_at_5.map had failed: call 0, with 5: ")
+
+
+def test_a_broken_executor_is_left_the_time_to_end_its_futures_itself() -> None:
+    executor = Driven()
+    stream = Concurrent.stream(double, range(2), executor=executor, limit=2)
+    run: Any = stream._pull._run
+
+    def breaks() -> None:
+        executor.wait_for(2)
+        executor.start(0)
+        executor.start(1).set_exception(BrokenExecutor("broken"))
+        until(lambda: run.stopped and run.watched)
+        executor.tasks[0][0].set_exception(BrokenExecutor("broken"))
+
+    breaking = threading.Thread(target=breaks)
+    breaking.start()
+    with pytest.raises(BrokenExecutor):
+        next(stream)
+    breaking.join()
+    assert executor.states() == ["done", "done"]
+
+
+def test_no_memory_for_what_a_call_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(_executors, "land", no_memory)
+    with pytest.raises(MemoryError):
+        Concurrent.map(double, range(3), executor=Inline())
+
+
+def test_the_call_of_a_chunk_that_cannot_be_sent_is_named() -> None:
+    class Pickling(Inline):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            pickle.dumps(args)
+            return super().submit(fn, *args, **kwargs)
+
+    with pytest.raises((pickle.PicklingError, AttributeError)) as caught:
+        Concurrent.map(type, [0, 1, lambda: 2, 3], executor=Pickling(), chunksize=4)
+    assert caught.value.__notes__[0].startswith("concurrency: call 2 of type.map failed, with <function ")
+
+
+def test_of_coroutines_and_others_all_coroutines_are_closed() -> None:
+    """Else they would be "never awaited", which is an error here."""
+    with pytest.raises(TypeError, match="is a coroutine function"):
+        Concurrent.map(lambda item: item or coroutine(item), range(2), executor=Inline(), chunksize=2)
+
+
+def test_an_exception_of_an_earlier_map_as_an_executors_own() -> None:
+    error = LookupError()
+
+    def fail(_: int) -> None:
+        raise error
+
+    with pytest.raises(LookupError):
+        Concurrent.map(fail, [0])
+    executor = Driven()
+    with in_thread(lambda: Concurrent.map(double, [7], executor=executor)) as outcomes:
+        executor.wait_for(1)
+        executor.start(0).set_exception(error)
+    assert outcomes == [error]
+    assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
+
+
+def test_results_that_can_be_pickled_one_by_one_but_not_together() -> None:
+    class OnSecondThought:
+        refuses = True
+
+        def __reduce__(self) -> Any:
+            if self.refuses:
+                self.refuses = False
+                raise MemoryError
+            return int, ()
+
+    with pytest.raises(MemoryError):
+        pack(Outcomes([1, OnSecondThought()], {}))

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import pickle
 import threading
 import traceback
 from collections.abc import Callable
@@ -671,3 +672,11 @@ def test_the_call_that_closes_the_map_has_ended_in_every_thread() -> None:
     with pytest.raises(ValueError):
         Concurrent.map(call, range(4), limit=4)
     assert len(set(threads)) == 4
+
+
+def test_a_note_is_plain_text_wherever_its_exception_is_sent() -> None:
+    with pytest.raises(ValueError) as caught:
+        Concurrent.map(int, ["x"])
+    (note,) = pickle.loads(pickle.dumps(caught.value)).__notes__
+    assert type(note) is str
+    assert note == "concurrency: call 0 of int.map failed, with 'x'"

@@ -513,3 +513,25 @@ def test_an_iterator_that_maps_itself_works_as_input() -> None:
 
     assert Concurrent.map(lambda item: 2 * item, source(), limit=2) == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
     assert finish(identity(1)) == 1
+
+
+class Unreachable:
+    def __iter__(self) -> Iterator[int]:
+        raise LookupError("no connection")
+
+
+@pytest.mark.parametrize("operation", ["map", "stream", "as_completed", "a_map", "a_stream", "a_as_completed"])
+def test_an_iterable_that_cannot_even_begin_ends_the_operation(operation: str) -> None:
+    async def main() -> None:
+        outcome = getattr(Concurrent, operation)(identity if operation.startswith("a_") else abs, Unreachable())
+        if operation == "a_map":
+            await outcome
+        elif operation.startswith("a_"):
+            await anext(outcome)
+        else:
+            list(outcome)
+
+    with pytest.raises(LookupError, match="no connection") as caught:
+        in_loop(main)
+    (note,) = caught.value.__notes__
+    assert note.startswith("concurrency: reading input 0 of ")

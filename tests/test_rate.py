@@ -1322,3 +1322,16 @@ def test_none_stands_for_both(every: Run) -> None:
 def test_any_number_will_do(clock: FastClock, calls: Any) -> None:
     assert waits(Rate(calls), clock, 2) == near([0, 0.5])
     assert repr(Rate(calls)) == "Rate(2, per=1)"
+
+
+def test_ctrl_c_while_a_start_is_asked_for_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = Rate(1000)
+
+    def interrupted(_: Place) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "claim", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Concurrent.map(abs, [1], rate=rate)
+    assert Concurrent.map(abs, [1, -2], rate=rate, timeout=30) == [1, 2]

@@ -9,12 +9,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
+from operator import length_hint
 from time import sleep
 from typing import Any
 
 import pytest
 
-from concurrency import Concurrent, _workers
+from concurrency import Concurrent, _sequences, _workers
 from tests import children
 from tests.lazy_ways import until_free
 from tests.ways import HAS_GIL, PATIENCE, Map, Way, free, in_loop, until
@@ -702,3 +704,29 @@ def test_loops_in_many_threads_map_at_once() -> None:
     for thread in callers:
         thread.join()
     assert results == {number: [-number, -number - 1] for number in range(8)}
+
+
+def test_a_new_pool_that_gets_no_thread_at_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_workers, "_pool", None)
+    with threads_refused(monkeypatch, beyond=0), pytest.raises(RuntimeError, match="^can't start new thread"):
+        Concurrent.map(abs, [1])
+    assert Concurrent.map(abs, [-1]) == [1]
+
+
+def test_a_pool_that_is_retired_already_is_not_retired_in_place_of_its_successor() -> None:
+    assert Concurrent.map(abs, [-1]) == [1]
+    pool = _workers._pool
+    _workers._retire(_workers._Pool())
+    assert _workers._pool is pool
+
+
+def test_each_index_goes_to_one_worker_without_a_gil_too() -> None:
+    claims = _sequences._Claims(5000)
+    taken: list[list[int]] = []
+    workers = [threading.Thread(target=lambda: taken.append(list(claims))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(chain(*taken)) == list(range(5000))
+    assert length_hint(claims) == 0

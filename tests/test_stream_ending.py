@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import traceback
+from _thread import interrupt_main
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, closing, suppress
 from itertools import chain, count
@@ -876,3 +878,80 @@ def test_only_one_thread_at_a_time_is_in_the_inputs() -> None:
         thread.join(PATIENCE)
     assert set(overlaps) == {1}
     assert len(overlaps) == 401
+
+
+def test_two_tasks_close_a_stream_at_the_same_time() -> None:
+    ended = []
+
+    async def call(item: int) -> int:
+        try:
+            await asyncio.sleep(PATIENCE if item else 0)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(item)
+        return item
+
+    async def main() -> None:
+        stream = Concurrent.a_stream(call, range(3))
+        assert await anext(stream) == 0
+        await asyncio.gather(stream.aclose(), stream.aclose())
+        assert sorted(ended) == [0, 1, 2]
+
+    in_loop(main)
+
+
+@pytest.mark.parametrize("operation", ["stream", "as_completed"])
+def test_ctrl_c_while_it_is_being_closed_is_raised_at_once(operation: str) -> None:
+    gate, ended = Event(), Event()
+
+    def call(item: int) -> int:
+        if item:
+            gate.wait(PATIENCE)
+            ended.set()
+        return item
+
+    stream = getattr(Concurrent, operation)(call, range(2), limit=1)
+    assert next(stream) in {0, (0, 0)}
+    run = run_of(stream)
+
+    def interrupt() -> None:
+        until(lambda: run.stopped and run.watched)
+        interrupt_main()
+
+    interrupter = Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    interrupter.join()
+    assert not ended.is_set()
+    with pytest.raises(KeyboardInterrupt, match=f"call.{operation} has been interrupted"):
+        next(stream)
+    gate.set()
+    assert ended.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("kind", [Stream, AsyncStream])
+def test_what_ctrl_c_kept_from_being_made_is_dropped_in_silence(kind: Any) -> None:
+    half = kind.__new__(kind)
+    del half
+
+
+def test_a_result_that_another_consumer_was_faster_to_take_is_given_once() -> None:
+    """Of two threads that find one result to be there, one is held up before it takes it."""
+    stream = Concurrent.stream(abs, range(6), limit=1, buffersize=6)
+    assert next(stream) == 0
+    until(lambda: run_of(stream).count() == 6)
+    others: list[Any] = []
+
+    class Contended(deque[Any]):
+        def popleft(self) -> Any:
+            if self and not others:
+                others.append(super().popleft())
+                raise IndexError
+            return super().popleft()
+
+    pull: Any = stream._pull
+    pull.ready = Contended(pull.ready)
+    mine = [pull.next() for _ in range(4)]
+    assert sorted(others + mine) == [1, 2, 3, 4, 5]
+    assert others

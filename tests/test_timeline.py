@@ -545,3 +545,29 @@ def test_a_map_that_outlasts_a_thousand_others_is_not_forgotten() -> None:
     with timeline(keep=5) as seen:
         Concurrent.map(outer, [0])
     assert [each.name for each in maps_of(seen)].count("outer.map") == 1
+
+
+def test_an_input_whose_repr_is_interrupted() -> None:
+    class Interrupted:
+        def __repr__(self) -> str:
+            raise KeyboardInterrupt
+
+    with timeline() as seen, pytest.raises(KeyboardInterrupt):
+        Concurrent.map(id, [Interrupted()])
+    assert calls_of(seen) == []
+
+
+def test_to_end_it_twice_is_to_end_it_once() -> None:
+    seen = timeline()
+    with seen:
+        Concurrent.map(abs, [-1])
+    seen.__exit__(None, None, None)
+    assert len(calls_of(seen)) == 1
+    assert watching.get() is None
+
+
+def test_without_maps_there_is_a_headline_alone() -> None:
+    with timeline() as seen:
+        pass
+    assert str(seen).startswith("Timeline: ")
+    assert "\n" not in str(seen)

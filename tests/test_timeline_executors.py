@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import Context
 from itertools import pairwise
 from multiprocessing import get_context
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from concurrency import Concurrent, timeline
 from concurrency._observing import Times
 from concurrency._recorder import Outcome
-from tests.executor_functions import Inline, add, die_at_5, double, fail_at_5, fail_where_odd, lock_at_5, process_id
+from tests.executor_functions import Driven, Inline, add, die_at_5, double, fail_at_5, fail_where_odd, lock_at_5, process_id
 from tests.test_timeline import calls_of, maps_of
 from tests.timeline_hand import Hand
 
@@ -167,3 +168,20 @@ def test_results_and_errors_are_as_without(pool: Executor) -> None:
     plain = outcomes()
     with timeline():
         assert outcomes() == plain
+
+
+def test_a_call_that_its_executor_has_cancelled_is_not_shown_as_running() -> None:
+    executor = Driven()
+
+    def cancel() -> None:
+        executor.wait_for(3)
+        executor.tasks[1][0].cancel()
+
+    with timeline() as seen:
+        stream = Concurrent.stream(double, range(3), executor=executor, limit=3)
+        canceller = Thread(target=cancel)
+        canceller.start()
+        with pytest.raises(CancelledError):
+            list(stream)
+        canceller.join()
+    assert calls_of(seen) == []
