@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from concurrency import Concurrent
-from tests.ways import LOOP, Barrier, Way
+from tests.ways import LOOP, Barrier, Way, raises_one_object_at_once
 
 
 def notes_of(error: BaseException) -> list[str]:
@@ -526,6 +526,7 @@ def test_an_exception_group_raised_by_a_call_stays_what_it_is(way: Way) -> None:
     assert way(call, [0], catch=ExceptionGroup) == [group]
 
 
+@raises_one_object_at_once
 def test_an_object_that_every_call_raises_gets_one_note_and_one_traceback(way: Way) -> None:
     single = ValueError("single")
 
@@ -543,6 +544,7 @@ def test_an_object_that_every_call_raises_gets_one_note_and_one_traceback(way: W
     assert len(set(lengths[1:])) == 1, "it grows"
 
 
+@raises_one_object_at_once
 def test_an_object_that_many_calls_raise_at_once_gets_one_note(way: Way) -> None:
     single = ValueError("single")
 
@@ -559,6 +561,7 @@ def test_an_object_that_many_calls_raise_at_once_gets_one_note(way: Way) -> None
         assert functions_in(single).count("call") <= 4, "it grows from map to map"
 
 
+@raises_one_object_at_once
 def test_an_object_that_every_call_raises_does_not_grow_when_it_is_caught(way: Way) -> None:
     single = ValueError("single")
 

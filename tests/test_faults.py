@@ -30,7 +30,7 @@ from tests.test_failure import (
     strange,
 )
 from tests.test_resources import FORKING, default_size, threads_refused
-from tests.ways import PATIENCE, until
+from tests.ways import PATIENCE, raises_one_object_at_once, until
 
 # At the recursion limit
 
@@ -289,6 +289,7 @@ def test_what_no_catch_takes_ends_a_stream_as_itself(lazy: LazyWay, kind: type[B
     lazy.run(main)
 
 
+@raises_one_object_at_once
 def test_an_object_that_every_call_raises_does_not_grow_in_a_stream(lazy: LazyWay) -> None:
     single = ValueError("single")
 

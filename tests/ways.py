@@ -26,6 +26,11 @@ LOOP: Final[str] = os.environ.get("CONCURRENCY_TEST_LOOP", "")
 
 HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
+raises_one_object_at_once = pytest.mark.skipif(
+    not HAS_GIL and sys.version_info < (3, 14),
+    reason="the interpreter itself crashes or hangs when several threads raise one exception object at once",
+)
+
 
 class Gate(Protocol):
     """An event of one colour."""
