@@ -124,7 +124,7 @@ class AsyncPull:
         self._job = None
         try:
             self._run = run = TaskRun(job, delivery)
-            run.close_with_loop()
+            run.end_with_loop()
         except BaseException as error:
             self._error, self._traceback = error, traceback_of(error)
             raise

@@ -321,23 +321,27 @@ class TaskRun:
         if len(self.running) <= self._wake_at or self._ready():
             self.notify()
 
-    # The bar
+    # The end of the loop, and the bar
 
-    def close_with_loop(self) -> None:
-        """Have the bar closed when the loop ends before the run does, after Ctrl-C for one, wherever the consumer is then."""
-        if self._progress is not None:
-            self._loop_end = self._until_loop_ends()
-            with suppress(StopIteration):  # it has yielded
-                anext(self._loop_end).send(None)
+    def end_with_loop(self) -> None:
+        """Have the run end with its loop, wherever its consumer is then: else calls would be left behind, and a bar be open."""
+        self._loop_end = self._until_loop_ends()
+        with suppress(StopIteration):  # it has yielded
+            anext(self._loop_end).send(None)
 
     async def _until_loop_ends(self) -> AsyncGenerator[None, None]:
-        """A loop that ends closes the async generators that were begun in it, and tells nobody else."""
+        """What ends a loop cancels the tasks that it finds, and waits for these alone. A call may begin after that.
+
+        One has ended, say, and made room for another, which was waiting in the loop for its turn. But then the loop closes the
+        async generators that were begun in it, and waits for them as well.
+        """
         try:
             yield
         finally:
             if self._loop_end is not None:  # else it is `close_bar` that closes it
                 self._loop_end = None
                 self.abandon()
+                await self.drain()
 
     def close_bar(self) -> Exception | None:
         """The run has ended, in whatever way. What the bar raises is returned."""

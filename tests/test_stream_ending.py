@@ -955,3 +955,29 @@ def test_a_result_that_another_consumer_was_faster_to_take_is_given_once() -> No
     mine = [pull.next() for _ in range(4)]
     assert sorted(others + mine) == [1, 2, 3, 4, 5]
     assert others
+
+
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+def test_a_call_that_is_about_to_begin_when_its_loop_ends_is_not_left_behind(operation: str) -> None:
+    """The loop has cancelled all tasks by then, and the stream is still in somebody's hands."""
+    begun, ended, kept = [], [], []
+
+    async def call(item: int) -> int:
+        begun.append(item)
+        try:
+            return await asyncio.sleep(PATIENCE if item else 0, item)
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.append(item)
+
+    async def main() -> None:
+        stream = getattr(Concurrent, operation)(call, range(4), limit=1, buffersize=4)
+        kept.append((stream, asyncio.ensure_future(anext(stream))))
+        while not ended:  # then there is room for another call, and nobody has seen it yet
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert begun[0] == 0
+    assert ended == begun
+    assert kept[0][0]._pull._run is None or has_stopped(kept[0][0])
