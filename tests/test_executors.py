@@ -780,7 +780,9 @@ def test_an_exception_of_an_earlier_map_as_an_executors_own() -> None:
     assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
 
 
-def test_results_that_can_be_pickled_one_by_one_but_not_together() -> None:
+def test_results_that_can_be_pickled_one_by_one_but_not_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)  # it would be asked next
+
     class OnSecondThought:
         refuses = True
 
