@@ -521,3 +521,17 @@ def test_what_a_source_gives_after_a_failure_starts_no_call(operation: str) -> N
 
     in_loop(main)
     assert begun == [1]
+
+
+@pytest.mark.parametrize("operation", ["a_map", "a_stream", "a_as_completed"])
+def test_a_source_that_is_cancelled_from_within_ends_the_operation(operation: str) -> None:
+    class Cancelled(Stubborn):
+        async def __anext__(self) -> int:
+            raise asyncio.CancelledError("from within")
+
+    async def main() -> None:
+        outcome = getattr(Concurrent, operation)(asyncio.sleep, Cancelled())
+        with pytest.raises(asyncio.CancelledError, match="from within"):
+            await (outcome if operation == "a_map" else anext(outcome))
+
+    in_loop(main)
