@@ -439,11 +439,12 @@ def test_an_open_stream_at_rest_keeps_no_worker() -> None:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_ten_thousand_streams_opened_and_dropped_on_threads(begun: bool) -> None:
+def test_thousands_of_streams_opened_and_dropped_on_threads(begun: bool) -> None:
     before = threading.active_count()
     runs: list[ref[Any]] = []
+    many = 10_000 if HAS_GIL else 1_000  # there it takes the worker of each a while to see that it has been dropped
     with no_collector():
-        for _ in range(10_000):
+        for _ in range(many):
             stream = Concurrent.stream(abs, count(), limit=2, buffersize=4)
             if begun:
                 assert next(stream) == 0
@@ -454,7 +455,7 @@ def test_ten_thousand_streams_opened_and_dropped_on_threads(begun: bool) -> None
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_ten_thousand_streams_opened_and_dropped_on_asyncio(begun: bool) -> None:
+def test_thousands_of_streams_opened_and_dropped_on_asyncio(begun: bool) -> None:
     runs: list[ref[Any]] = []
 
     async def call(item: int) -> int:
