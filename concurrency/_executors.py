@@ -143,14 +143,16 @@ class _ExecutorRun(Run):
 
     def _submit(self, chunk: Chunk) -> None:
         me = get_ident()
+        task = LocalTask(self, self._name)
         self._submitters.add(me)
         try:
             if self.observer is not None:
                 self.observer.sent(chunk.start, chunk.inputs)
-            future = self._executor.submit(LocalTask(self, self._name), *chunk.columns())
+            future = self._executor.submit(task, *chunk.columns())
         except Exception as error:  # noqa: BLE001  it is shut down, broken, or cannot send this: whatever it says
             refuse(self, chunk, error)
-            self._landed(chunk)
+            # One that could not start a thread for the task has queued it all the same, and a thread that it has may run it.
+            task.tell_end(partial(self._landed, chunk))
             return
         finally:
             self._submitters.discard(me)

@@ -51,17 +51,34 @@ class Owner(Work, Protocol):
 class LocalTask:
     """What is submitted. Called in the caller's process, it knows the caller's context, and whether the run is over."""
 
-    __slots__ = ("__name__", "_run")
+    __slots__ = ("__name__", "_has_begun", "_has_ended", "_run", "_when_ended")
 
     def __init__(self, run: Owner, name: str) -> None:
         self._run = run
         self.__name__ = name  # what an executor with a dashboard calls the task
+        self._has_begun = self._has_ended = False
+        self._when_ended: Callable[[], None] | None = None
 
     def __call__(self, *columns: list[Any]) -> Outcomes:
         run = self._run
-        # What a call raises is returned here, not raised: so what the future raises is known to be the executor's own error.
-        rows = takewhile(lambda _: not run.stopped, _rows(columns))
-        return _run_calls(run, rows, len(columns), run.context.copy(), run.frame())
+        self._has_begun = True  # before any look whether the run has been stopped: see `tell_end`
+        try:
+            # What a call raises is returned here, not raised: so what the future raises is known to be the executor's own.
+            rows = takewhile(lambda _: not run.stopped, _rows(columns))
+            return _run_calls(run, rows, len(columns), run.context.copy(), run.frame())
+        finally:
+            self._has_ended = True
+            if self._when_ended is not None:
+                self._when_ended()
+
+    def tell_end(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when none of the calls runs or will: once or twice. For a run that has been stopped.
+
+        If it has not begun, it will see that, and call nothing. If it ends meanwhile, one of both sees the other.
+        """
+        self._when_ended = callback
+        if self._has_ended or not self._has_begun:
+            callback()
 
     def __reduce__(self) -> Any:
         run = self._run

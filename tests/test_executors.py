@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, islice
 from typing import Any
 
@@ -794,3 +795,50 @@ def test_results_that_can_be_pickled_one_by_one_but_not_together(monkeypatch: py
 
     with pytest.raises(MemoryError):
         pack(Outcomes([1, OnSecondThought()], {}))
+
+
+def test_a_task_that_runs_although_it_was_refused_is_waited_for() -> None:
+    """As where no further thread can be started, but one that there is takes the task."""
+    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def call(item: int) -> int:
+        begun.set()
+        assert gate.wait(PATIENCE)
+        ended.set()
+        return item
+
+    class Full(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            threading.Thread(target=fn, args=args).start()
+            assert begun.wait(PATIENCE)
+            raise RuntimeError("can't start new thread")
+
+    stream = Concurrent.stream(call, range(3), executor=Full())
+    run: Any = stream._pull._run
+
+    def open_gate() -> None:
+        until(lambda: run.stopped and run.watched)
+        gate.set()
+
+    opener = threading.Thread(target=open_gate)
+    opener.start()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        next(stream)
+    assert ended.is_set()
+    opener.join()
+    assert not run.running()
+
+
+def test_a_task_that_was_refused_before_it_ran_calls_nothing() -> None:
+    calls: list[int] = []
+    tasks: list[Callable[[], Any]] = []
+
+    class Full(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            tasks.append(partial(fn, *args))
+            raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Concurrent.map(calls.append, range(3), executor=Full())
+    tasks[0]()
+    assert calls == []
