@@ -756,7 +756,9 @@ def test_the_call_of_a_chunk_that_cannot_be_sent_is_named() -> None:
 
     with pytest.raises((pickle.PicklingError, AttributeError)) as caught:
         Concurrent.map(type, [0, 1, lambda: 2, 3], executor=Pickling(), chunksize=4)
-    assert caught.value.__notes__[0].startswith("concurrency: call 2 of type.map failed, with <function ")
+    assert caught.value.__notes__[-1].startswith(
+        "concurrency: call 2 of type.map failed, with <function "
+    )  # pickle has its own
 
 
 def test_of_coroutines_and_others_all_coroutines_are_closed() -> None:
