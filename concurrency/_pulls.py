@@ -68,7 +68,10 @@ class Pull:
         self._drained = 0  # how many were put there
         self._in_hand = 0  # of these, those that are handed out as soon as inputs have been read
         self._progress = job.progress
-        self._looks = self._deadline != inf or rate is not None or job.progress is not None  # whether it may wake by itself
+        # Whether it waits for calls alone; and whether for nothing but room for more inputs, as a map does: then it need not
+        # go round to find out what to do next.
+        self._is_timeless = self._deadline == inf and rate is None and job.progress is None
+        self._is_plain = self._is_timeless and run.ahead < inf
         self._ending = False
         self._is_late = False  # why it was ended
         self._over = False
@@ -168,7 +171,7 @@ class Pull:
                             run.take_down(bell)
                             continue
                 if step == _READ:
-                    self._read(run, room)
+                    self._read_on(run, room)
                 elif step == _PASS and gate is not None:
                     self._pass(run, gate)
                 elif step == _END:
@@ -183,7 +186,7 @@ class Pull:
                         self._made_room(run)
                     return result
                 if bell is not None:
-                    run.wait(bell, self._next_look(run) if self._looks else inf)
+                    run.wait(bell, inf if self._is_timeless else self._next_look(run))
         finally:
             del self, run, gate, result  # the frames of an input that fails hold this one
 
@@ -241,6 +244,12 @@ class Pull:
             return 0
         ahead = run.ahead - run.read + run.count()
         return ahead if self._window == inf else min(ahead, self._window - run.read + self._taken)
+
+    def _read_on(self, run: Run, room: float) -> None:
+        """Read inputs: for a plain map all, since there is nothing else to do meanwhile."""
+        self._read(run, room)
+        while self._is_plain and not (self._exhausted or run.stopped):
+            self._read(run, run.await_room())
 
     def _read(self, run: Run, room: float) -> None:
         """Read inputs, one after the other, and have their calls started. By the thread that has set `_reading`."""

@@ -105,6 +105,20 @@ class Run:
                 self.take_down(bell)
         return rang
 
+    def await_room(self) -> float:
+        """Wait until more inputs may be read; how many. 0 when the run has been stopped. Without the lock."""
+        while True:
+            with self.lock:
+                ended = self.count()
+                room = 0 if self.stopped else self.ahead - self.read + ended
+                if room or self.stopped:
+                    return room
+                bell = self.hang_bell()
+                if self.count() != ended:  # by a worker that may not have seen the bell
+                    self.take_down(bell)
+                    continue
+            self.wait(bell)
+
     def notify(self) -> None:
         """Ring all bells. With the lock."""
         while self._bells:

@@ -14,7 +14,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from concurrency import pacing
-from concurrency._calls import Inputs, Job, coroutine_in_threads, taking_inputs
+from concurrency._calls import END, Inputs, Job, coroutine_in_threads, taking_inputs
 from concurrency._delivery import AsCompleted, AtTheEnd, Delivery, InOrder
 from concurrency._pulls import Pull, results_of
 from concurrency._runs import GLANCE, HAS_GIL, Run
@@ -80,6 +80,11 @@ class _ThreadRun(Run):
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
     when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, and ring for
     it when they arrive and when they have run out of calls alone. Calls that outlast the caller's patience end that.
+
+    To wait with a limit of time may cost as much again as to wait. So in a map of trivial calls both sides do without where the
+    other is certain to ring: a caller that waits for a worker on its way, which rings when it arrives; and a worker that runs
+    out of calls when the caller has been rung and has not come yet. The caller then runs nobody's code before it has called
+    that worker back. Or it ends the run, and whatever does that empties the lounge, too.
     """
 
     def __init__(self, job: Job, delivery: Delivery, ahead: float, refill: float) -> None:
@@ -102,12 +107,17 @@ class _ThreadRun(Run):
         self._short_waits = 0  # how many in a row
         self._rousing = False  # a worker has rung for the caller, which has not come yet
         self._lounge: list[Lock] = []
+        # Whether its caller does nothing but read and wait: for such a one a worker can wait, however long it takes to come.
+        self._is_steady = not self._is_lazy and job.options.rate is None and job.progress is None
+        self._expectant: Lock | None = None  # of the worker that waits so: in the lounge, others could be sent for in its place
         self._crew = Crew(self._limit)
 
     def admit(self, source: Iterator[Inputs], room: float) -> bool:
         grow, append, until = self._grow, self._waiting.append, monotonic() + GLANCE
         inputs: Inputs = None
         first = index = self.read
+        if self._expectant is not None:
+            self._call_back()
         try:
             for inputs in islice(source, int(room)):
                 if grow is not None:
@@ -129,7 +139,9 @@ class _ThreadRun(Run):
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
         began = monotonic()
-        if self._trivial:
+        if self._trivial and self._is_steady and until == inf and self._arriving and not self.exhausted:
+            rang = bell.acquire()  # who arrives rings it: see `_arrive`
+        elif self._trivial:
             rang = bell.acquire(timeout=PATIENCE)
             if not rang:
                 with self.lock:
@@ -167,44 +179,55 @@ class _ThreadRun(Run):
 
     def leave(self, wait: bool) -> None:
         with self.lock:
-            while self._lounge:
-                self._lounge.pop().release()
+            self._empty_lounge()
         if wait:
             self._crew.wait()
         self._crew.dismiss(wait)
 
-    def _may_send(self) -> bool:
-        if self._arriving or self._active >= self._limit or not self._waiting or self.stopped:
-            return False
-        self._arriving = True
-        return True
+    def give_up(self, error: BaseException, index: int | range | None = None, inputs: Inputs = END) -> None:
+        super().give_up(error, index, inputs)
+        self._empty_lounge()
+
+    def _empty_lounge(self) -> None:
+        """Who waits for calls there is to go. With the lock."""
+        while self._lounge:
+            self._lounge.pop().release()
+        if self._expectant is not None and self._expectant.locked():  # else Ctrl-C has come between the two steps of ringing it
+            self._expectant.release()
 
     def _send_on(self, is_chained: bool) -> None:
         """Send for another worker, from the lounge or a new one, if there is work for it; `is_chained` if a worker does so."""
         if HAS_GIL and (self._active >= self._limit or self._arriving):
             return
         with self.lock:
-            if not self._may_send():
+            if self._arriving or self._active >= self._limit or not self._waiting or self.stopped:
                 return
-            self._is_chained = is_chained
+            self._arriving, self._is_chained = True, is_chained
             if self._lounge:
                 self._lounge.pop().release()
                 return
-        self._hire()
-
-    def _hire(self) -> None:
         refusal = self._crew.hire(self._work)
-        if refusal is None:
-            return
+        if refusal is not None:
+            self._do_without(refusal)
+
+    def _call_back(self) -> None:
+        """Send for the worker that waits for the caller: before any input is read, since a source may take its time."""
+        with self.lock:
+            if self._expectant is not None and not self._arriving and self._active < self._limit:
+                self._arriving, self._is_chained = True, False
+                self._expectant.release()
+                self._expectant = None
+
+    def _do_without(self, refusal: BaseException) -> None:
+        """The system gives no more threads: go on with those that are there, and with who has just run out of calls."""
         with self.lock:
             self._arriving = False
-            if self._active or self._lounge:
-                # The system gives no more threads: go on with those that are there, and with who has just run out of calls.
-                self._limit = self._active + len(self._lounge)
-                if self._lounge and self._may_send():
-                    self._lounge.pop().release()
-            else:
+            if not (self._active or self._lounge):
                 self.give_up(refusal)
+                return
+            self._limit = self._active + len(self._lounge)
+            self.notify()  # nobody arrives, to ring for a caller that waits for that
+        self._send_on(is_chained=False)
 
     def _work(self) -> None:  # noqa: PLR0912  a step that was a function of its own would cost as much as a trivial call
         """What a worker does: run calls until none waits, linger for more, and go."""
@@ -292,8 +315,15 @@ class _ThreadRun(Run):
             self.notify()
             if self.stopped or self.exhausted:
                 return True
-            self._lounge.append(bell)
-        if not self._rung(bell):
+            # The caller has been rung and is on its way: it will read, since all calls have ended, or end the run.
+            caller_comes = self._is_steady and self._rousing and self.finished == self.read and not self._arriving
+            if caller_comes:
+                self._expectant = bell
+            else:
+                self._lounge.append(bell)
+        if caller_comes:
+            bell.acquire()
+        elif not self._rung(bell):
             return True
         self._arrive()
         return False

@@ -730,3 +730,63 @@ def test_each_index_goes_to_one_worker_without_a_gil_too() -> None:
         worker.join()
     assert sorted(chain(*taken)) == list(range(5000))
     assert length_hint(claims) == 0
+
+
+def test_a_map_whose_source_has_turned_slow_keeps_no_thread() -> None:
+    gate, slow = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        yield from range(2000)
+        slow.set()
+        gate.wait(PATIENCE)
+        yield from range(2000, 3000)
+
+    results: list[int] = []
+    mapping = threading.Thread(target=lambda: results.extend(Concurrent.map(abs, source(), limit=4)))
+    mapping.start()
+    assert slow.wait(PATIENCE)
+    pool: Any = _workers._pool
+    until(pool.is_free)
+    gate.set()
+    mapping.join()
+    assert results == list(range(3000))
+
+
+def test_the_interpreter_ends_while_a_map_in_a_daemon_thread_waits_for_its_source() -> None:
+    program = """
+        import threading
+        from concurrency import Concurrent
+
+        slow = threading.Event()
+
+        def source():
+            yield from range(2000)
+            slow.set()
+            threading.Event().wait()
+
+        threading.Thread(target=Concurrent.map, args=(abs, source()), daemon=True).start()
+        slow.wait()
+        print("done")
+    """
+    assert children.run(program) == "done\n"
+
+
+@pytest.mark.parametrize("ending", ["failure", "source", "end"])
+def test_a_map_of_trivial_calls_ends_as_any_other(ending: str) -> None:
+    def call(item: int) -> int:
+        if ending == "failure" and item == 2900:
+            raise LookupError(item)
+        return item
+
+    def source() -> Iterator[int]:
+        yield from range(3000)
+        if ending == "source":
+            raise LookupError("source")
+
+    if ending == "end":
+        assert Concurrent.map(call, source(), limit=4) == list(range(3000))
+    else:
+        with pytest.raises(LookupError):
+            Concurrent.map(call, source(), limit=4)
+    pool: Any = _workers._pool
+    until(pool.is_free)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import traceback
-from _thread import interrupt_main
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, closing, suppress
@@ -898,36 +897,6 @@ def test_two_tasks_close_a_stream_at_the_same_time() -> None:
         assert sorted(ended) == [0, 1, 2]
 
     in_loop(main)
-
-
-@pytest.mark.parametrize("operation", ["stream", "as_completed"])
-def test_ctrl_c_while_it_is_being_closed_is_raised_at_once(operation: str) -> None:
-    gate, ended = Event(), Event()
-
-    def call(item: int) -> int:
-        if item:
-            gate.wait(PATIENCE)
-            ended.set()
-        return item
-
-    stream = getattr(Concurrent, operation)(call, range(2), limit=1)
-    assert next(stream) in {0, (0, 0)}
-    run = run_of(stream)
-
-    def interrupt() -> None:
-        until(lambda: run.stopped and run.watched)
-        interrupt_main()
-
-    interrupter = Thread(target=interrupt)
-    interrupter.start()
-    with pytest.raises(KeyboardInterrupt):
-        stream.close()
-    interrupter.join()
-    assert not ended.is_set()
-    with pytest.raises(KeyboardInterrupt, match=f"call.{operation} has been interrupted"):
-        next(stream)
-    gate.set()
-    assert ended.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("kind", [Stream, AsyncStream])

@@ -2,11 +2,16 @@
 
 import signal
 import sys
+from _thread import interrupt_main
 from textwrap import dedent
+from threading import Event, Thread
 
 import pytest
 
+from concurrency import Concurrent
 from tests.children import Child, run
+from tests.lazy_ways import run_of
+from tests.ways import PATIENCE, until
 
 COUNT = """
     from itertools import count
@@ -322,3 +327,33 @@ def test_ctrl_c_in_a_loop_cancels_the_calls(operation: str) -> None:
 
 def _join(*parts: str) -> str:
     return "\n".join(dedent(part) for part in parts)
+
+
+@pytest.mark.parametrize("operation", ["stream", "as_completed"])
+def test_ctrl_c_while_it_is_being_closed_is_raised_at_once(operation: str) -> None:
+    gate, ended = Event(), Event()
+
+    def call(item: int) -> int:
+        if item:
+            gate.wait(PATIENCE)
+            ended.set()
+        return item
+
+    stream = getattr(Concurrent, operation)(call, range(2), limit=1)
+    assert next(stream) in {0, (0, 0)}
+    run = run_of(stream)
+
+    def interrupt() -> None:
+        until(lambda: run.stopped and run.watched)
+        interrupt_main()
+
+    interrupter = Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    interrupter.join()
+    assert not ended.is_set()
+    with pytest.raises(KeyboardInterrupt, match=f"call.{operation} has been interrupted"):
+        next(stream)
+    gate.set()
+    assert ended.wait(PATIENCE)
