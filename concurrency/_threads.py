@@ -316,7 +316,8 @@ class _ThreadRun(Run):
             if self.stopped or self.exhausted:
                 return True
             # The caller has been rung and is on its way: it will read, since all calls have ended, or end the run.
-            caller_comes = self._is_steady and self._rousing and self.finished == self.read and not self._arriving
+            caller_comes = self._is_steady and self._rousing and self.finished == self.read
+            caller_comes = caller_comes and self._expectant is None and not self._arriving  # it calls one back
             if caller_comes:
                 self._expectant = bell
             else:

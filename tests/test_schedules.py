@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _workers
+from concurrency._calls import Job
+from concurrency._delivery import AtTheEnd
+from concurrency._options import Operation
+from concurrency._threads import _ThreadRun
 from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock, ended_in, has_stopped, rest, run_of, take
 from tests.ways import PATIENCE, WAYS, Way, until
 
@@ -365,3 +369,27 @@ def test_a_call_that_ends_right_after_a_look_at_what_is_ready_is_not_lost(operat
     run.delivery.__class__ = Delivery
     assert len(list(stream)) == 2
     assert looks[:2] == [False, False]
+
+
+def test_of_two_workers_that_run_out_while_the_caller_comes_none_is_forgotten() -> None:
+    """One waits for the caller without a limit of time; of another it would never hear."""
+    job = Job(Operation("map"), abs, (iter(()),), {"limit": 2})
+    run = _ThreadRun(job, AtTheEnd(), ahead=4, refill=2)
+    run._rousing = True  # it has been rung, and has not come yet
+    run._active = 2
+    went: list[bool] = []
+
+    def runs_out() -> None:
+        bell = threading.Lock()
+        bell.acquire()
+        went.append(run._goes(bell))
+
+    workers = [threading.Thread(target=runs_out, daemon=True) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    until(lambda: len(went) == 1)
+    assert went == [True], "the other has lingered, and gone"
+    run._call_back()
+    for worker in workers:
+        worker.join(PATIENCE)
+    assert went == [True, False]
