@@ -80,7 +80,7 @@ def test_they_miss_an_overload(copy: Path, operation: str, iterables: int) -> No
         ("core.py", "a_map = _Static(a_map)", "a_map = staticmethod(a_map)", "operations.py"),
         ("decorator.py", "    map = core.map\n", "", "decorated.py"),
         ("decorator.py", "    a_map = core.a_map\n", "    a_map = core.a_map\n    map = core.map\n", "wrong.py"),
-        ("decorator.py", "if not TYPE_CHECKING:  # for", "if True:  # for", "wrong.py"),
+        ("decorator.py", "if not TYPE_CHECKING:  # pragma", "if True:  # pragma", "wrong.py"),
         ("decorator.py", "Callable[P, Coroutine[Any, Any, R]], /", "Callable[P, list[R]], /", "decorated.py"),
         ("decorator.py", "Callable[Concatenate[type[S], Q]", "Callable[Concatenate[list[S], Q]", "decorated.py"),
         ("decorator.py", "Callable[Concatenate[S, Q]", "Callable[Concatenate[list[S], Q]", "decorated.py"),
