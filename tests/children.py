@@ -1,6 +1,7 @@
 """Programs that run in a process of their own: for what cannot be undone in this one."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -54,11 +55,14 @@ class Child:
     def line(self) -> str:
         """The next line that it prints."""
         assert self._process.stdout is not None
-        line = b""
+        place, line = self._process.stdout.fileno(), b""
         # Byte by byte: what `readline` reads ahead is lost to `communicate`.
-        while (byte := os.read(self._process.stdout.fileno(), 1)) not in {b"", b"\n"}:
+        while select.select([place], [], [], PATIENCE)[0]:
+            byte = os.read(place, 1)
+            if byte in {b"", b"\n"}:
+                return line.decode()
             line += byte
-        return line.decode()
+        raise AssertionError("it says nothing")
 
     def say(self, line: str) -> None:
         """Write a line to its standard input."""

@@ -20,7 +20,9 @@ import pytest
 from concurrency import Concurrent, _workers
 from tests.children import Child
 from tests.lazy_ways import SkippingClock
-from tests.ways import PATIENCE, Way, in_loop, until
+from tests.ways import PATIENCE, Way, in_loop, interrupted_at_any_moment, until
+
+pytestmark = interrupted_at_any_moment
 
 kinds = pytest.mark.parametrize("kind", ["list", "iter"])
 

@@ -26,6 +26,7 @@ from tests.lazy_ways import (
     rest,
     run_of,
     take,
+    until_free,
     watch,
 )
 from tests.ways import PATIENCE, in_loop, until
@@ -325,7 +326,7 @@ def test_the_collector_may_run_where_the_lock_of_the_stream_is_held() -> None:
     finally:
         gc.enable()
         gate.set()
-    until(gone)
+    until_free(gone)
 
 
 def test_a_stream_may_be_collected_by_one_of_its_own_calls(lazy: LazyWay) -> None:

@@ -11,7 +11,9 @@ import pytest
 from concurrency import Concurrent
 from tests.children import Child, run
 from tests.lazy_ways import run_of
-from tests.ways import PATIENCE, until
+from tests.ways import PATIENCE, interrupted_at_any_moment, until
+
+pytestmark = interrupted_at_any_moment
 
 COUNT = """
     from itertools import count

@@ -26,6 +26,11 @@ LOOP: Final[str] = os.environ.get("CONCURRENCY_TEST_LOOP", "")
 
 HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
+interrupted_at_any_moment = pytest.mark.xfail(
+    sys.version_info[:2] == (3, 14),
+    reason="what a signal's handler raises right after a `with lock:` was entered leaves the lock locked: Python 3.14 alone",
+    strict=False,
+)
 raises_one_object_at_once = pytest.mark.skipif(
     not HAS_GIL and sys.version_info < (3, 14),
     reason="the interpreter itself crashes or hangs when several threads raise one exception object at once",
