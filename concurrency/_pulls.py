@@ -247,9 +247,12 @@ class Pull:
 
     def _read_on(self, run: Run, room: float) -> None:
         """Read inputs: for a plain map all, since there is nothing else to do meanwhile."""
-        self._read(run, room)
-        while self._is_plain and not (self._exhausted or run.stopped):
-            self._read(run, run.await_room())
+        try:
+            self._read(run, room)
+            while self._is_plain and not (self._exhausted or run.stopped):
+                self._read(run, run.await_room())
+        finally:
+            del self, run  # the frames of an input that fails hold this one
 
     def _read(self, run: Run, room: float) -> None:
         """Read inputs, one after the other, and have their calls started. By the thread that has set `_reading`."""

@@ -135,7 +135,7 @@ class _ThreadRun(Run):
                     return False
             return index - first < room
         finally:
-            del self, source, inputs  # the frame of an input that fails holds this one
+            del self, source, inputs, grow, append  # the frame of an input that fails holds this one
 
     def wait(self, bell: Lock, until: float = inf) -> bool:
         began = monotonic()
