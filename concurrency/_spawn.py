@@ -39,7 +39,7 @@ def creator(loop: AbstractEventLoop, name: str) -> Callable[[Coroutine[Any, Any,
             return task
         except (KeyboardInterrupt, SystemExit):
             if not task.done():
-                raise
+                raise  # pragma: no cover  Ctrl-C before its first step
             return task
         finally:
             del task, coroutine, context  # see `TaskRun._start`

@@ -194,6 +194,7 @@ class _ThreadRun(Run):
             self._lounge.pop().release()
         if self._expectant is not None and self._expectant.locked():  # else Ctrl-C has come between the two steps of ringing it
             self._expectant.release()
+        self._expectant = None
 
     def _send_on(self, is_chained: bool) -> None:
         """Send for another worker, from the lounge or a new one, if there is work for it; `is_chained` if a worker does so."""

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from concurrency import Concurrent, _executors, concurrent
+from concurrency._in_flight import InFlight
+from concurrency._options import UNBOUNDED
 from concurrency._parcels import Outcomes, pack
 from tests.executor_functions import (
     LOCAL,
@@ -844,3 +846,16 @@ def test_a_task_that_was_refused_before_it_ran_calls_nothing() -> None:
         Concurrent.map(calls.append, range(3), executor=Full())
     tasks[0]()
     assert calls == []
+
+
+def test_a_task_that_has_ended_and_not_been_heard_of_counts_as_no_longer_waiting() -> None:
+    flight = InFlight(UNBOUNDED)
+    futures: list[Future[Any]] = [Future(), Future()]
+    for start, future in enumerate(futures):
+        flight.enter(start)
+        flight.add(start, future)
+    futures[0].set_result(None)
+    before = flight.most()
+    assert flight.is_low()
+    assert flight.most() == before, "no future has said that it runs"
+    assert list(flight._queued.values()) == futures[1:]

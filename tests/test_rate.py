@@ -1324,14 +1324,15 @@ def test_any_number_will_do(clock: FastClock, calls: Any) -> None:
     assert repr(Rate(calls)) == "Rate(2, per=1)"
 
 
-def test_ctrl_c_while_a_start_is_asked_for_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "step"), [(Rate, "queue"), (Place, "claim")])
+def test_ctrl_c_while_a_start_is_asked_for_leaves_the_line(kind: Any, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rate = Rate(1000)
 
-    def interrupted(_: Place) -> float:
+    def interrupted(*_: Any) -> float:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "claim", interrupted)
+        patch.setattr(kind, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             Concurrent.map(abs, [1], rate=rate)
     assert Concurrent.map(abs, [1, -2], rate=rate, timeout=30) == [1, 2]

@@ -790,3 +790,14 @@ def test_a_map_of_trivial_calls_ends_as_any_other(ending: str) -> None:
             Concurrent.map(call, source(), limit=4)
     pool: Any = _workers._pool
     until(pool.is_free)
+
+
+def test_where_no_thread_at_all_can_be_started_a_new_pool_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_workers, "_pool", None)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="^can't start new thread"):
+        patch.setattr(threading.Thread, "start", refuse)
+        Concurrent.map(abs, [1])
+    assert Concurrent.map(abs, [-1]) == [1]

@@ -15,6 +15,7 @@ from concurrency import Concurrent, _workers
 from concurrency._calls import Job
 from concurrency._delivery import AtTheEnd
 from concurrency._options import Operation
+from concurrency._runs import Run
 from concurrency._threads import _ThreadRun
 from tests.lazy_ways import LAZY_WAYS, LazyWay, SkippingClock, ended_in, has_stopped, rest, run_of, take
 from tests.ways import PATIENCE, WAYS, Way, until
@@ -371,7 +372,8 @@ def test_a_call_that_ends_right_after_a_look_at_what_is_ready_is_not_lost(operat
     assert looks[:2] == [False, False]
 
 
-def test_of_two_workers_that_run_out_while_the_caller_comes_none_is_forgotten() -> None:
+@pytest.mark.parametrize("end", [_ThreadRun._call_back, lambda run: run.leave(wait=False)])
+def test_of_two_workers_that_run_out_while_the_caller_comes_none_is_forgotten(end: Callable[[_ThreadRun], None]) -> None:
     """One waits for the caller without a limit of time; of another it would never hear."""
     job = Job(Operation("map"), abs, (iter(()),), {"limit": 2})
     run = _ThreadRun(job, AtTheEnd(), ahead=4, refill=2)
@@ -389,7 +391,23 @@ def test_of_two_workers_that_run_out_while_the_caller_comes_none_is_forgotten() 
         worker.start()
     until(lambda: len(went) == 1)
     assert went == [True], "the other has lingered, and gone"
-    run._call_back()
+    end(run)
     for worker in workers:
         worker.join(PATIENCE)
     assert went == [True, False]
+    run._call_back()  # there is none any more
+    assert not run._arriving
+
+
+def test_a_call_that_ends_right_after_the_caller_has_looked_for_room_makes_room() -> None:
+    """Its worker may not have seen the bell."""
+    counts = [0, 1, 1]
+
+    class Counted(Run):
+        def count(self) -> int:
+            return counts.pop(0)
+
+    run = Counted(Job(Operation("map"), abs, (iter(()),), {}), AtTheEnd(), ahead=1)
+    run.read = 1
+    assert run.await_room() == 1
+    assert not run.watched
