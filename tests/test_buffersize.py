@@ -189,14 +189,16 @@ def test_a_consumer_that_stops_taking_stops_the_calls(lazy: LazyWay, buffersize:
 
 def test_a_slow_call_at_the_head_does_not_idle_the_others(ordered: LazyWay) -> None:
     """While the buffer has room: the last call that it has room for lets the first one go."""
-    gate = ordered.gate()
+    begun, gate = ordered.gate(), ordered.gate()
     gauge = Gauge()
 
     async def call(item: int) -> int:
         with gauge:
             if item == 0:
+                begun.set()
                 await gate.wait()
             elif item == 9:
+                await begun.wait()  # without a GIL the others may be faster than the first
                 gate.set()
         return item
 
