@@ -16,22 +16,21 @@ from concurrency._calls import END, Inputs
 class AtTheEnd:
     """All results in one list, each in the slot that was made when its input was read: `map`."""
 
-    __slots__ = ("results", "slots")
+    __slots__ = ("slots",)
 
     takes_late = False
 
     def __init__(self) -> None:
-        self.results: list[Any] = []
-        self.slots = self.results
+        self.slots: list[Any] = []
 
     def put(self, index: int, inputs: Inputs, value: Any) -> None:
-        self.results[index] = value
+        self.slots[index] = value
 
     def expect_all(self, count: int) -> None:
-        self.results.extend([None] * count)
+        self.slots.extend([None] * count)
 
     def put_all(self, start: int, inputs: Sequence[Any], values: list[Any]) -> None:
-        self.results[start : start + len(values)] = values
+        self.slots[start : start + len(values)] = values
 
     def ready(self) -> bool:
         return False
@@ -43,29 +42,28 @@ class AtTheEnd:
 class InOrder:
     """One result after the other, in the order of the inputs: `stream`."""
 
-    __slots__ = ("_head", "_results", "slots")
+    __slots__ = ("_head", "slots")
 
     takes_late = True  # a result that comes after a failure, but stands before it in order, is still due
 
     def __init__(self) -> None:
-        self._results: dict[int, Any] = {}
-        self.slots = self._results
+        self.slots: dict[int, Any] = {}
         self._head = 0
 
     def put(self, index: int, inputs: Inputs, value: Any) -> None:
-        self._results[index] = value
+        self.slots[index] = value
 
     def expect_all(self, count: int) -> None:
         pass
 
     def put_all(self, start: int, inputs: Sequence[Any], values: list[Any]) -> None:
-        self._results.update(enumerate(values, start))
+        self.slots.update(enumerate(values, start))
 
     def ready(self) -> bool:
-        return self._head in self._results
+        return self._head in self.slots
 
     def drain(self, ready: deque[Any], most: int) -> int:
-        pop, append, first = self._results.pop, ready.append, self._head
+        pop, append, first = self.slots.pop, ready.append, self._head
         while self._head < first + most:
             value = pop(self._head, END)
             if value is END:
@@ -76,7 +74,7 @@ class InOrder:
 
     def poll(self) -> Any:
         """The next result, or `END` if none is ready."""
-        value = self._results.pop(self._head, END)
+        value = self.slots.pop(self._head, END)
         if value is not END:
             self._head += 1
         return value

@@ -23,7 +23,7 @@ def results_of(pull: "Pull", delivery: AtTheEnd) -> list[Any]:
     pull.next()
     error = pull.error()
     if error is None:
-        return delivery.results
+        return delivery.slots
     del delivery, pull
     try:
         raise error
@@ -68,8 +68,8 @@ class Pull:
         self._drained = 0  # how many were put there
         self._in_hand = 0  # of these, those that are handed out as soon as inputs have been read
         self._progress = job.progress
-        # Whether it waits for calls alone; and whether for nothing but room for more inputs, as a map does: then it need not
-        # go round to find out what to do next.
+        # Whether it waits for calls alone; and whether for nothing but room for more inputs, as a map on threads does, which
+        # alone reads no further than `ahead`: then it need not go round to find out what to do next.
         self._is_timeless = self._deadline == inf and rate is None and job.progress is None
         self._is_plain = self._is_timeless and run.ahead < inf
         self._ending = False
@@ -197,7 +197,7 @@ class Pull:
             if self._gate is not None and self._gate.may_open():
                 self._reading = True
                 return _PASS, 0
-            room = 0 if self._exhausted else self._room(run, has_result)
+            room = self._room(run, has_result)
             if room > 0:
                 self._reading = True
                 return _READ, room

@@ -74,7 +74,8 @@ class LocalTask:
     def tell_end(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when none of the calls runs or will: once or twice. For a run that has been stopped.
 
-        If it has not begun, it will see that, and call nothing. If it ends meanwhile, one of both sees the other.
+        Each side says what it has done before it looks at the other's: so a task that was not seen to have begun sees that the
+        run has been stopped, and calls nothing, and one that ends meanwhile sees the callback, if it is not seen to have ended.
         """
         self._when_ended = callback
         if self._has_ended or not self._has_begun:

@@ -24,7 +24,7 @@ class SequenceRun(Run):
         self._inputs = inputs.copy() if isinstance(inputs, list) else inputs  # as it is now, whatever the calls do to it
         self.read = len(inputs)
         delivery.expect_all(self.read)
-        self._results = delivery.results
+        self._results = delivery.slots
         self._indices = _shared(self.read)
         self._skipped: list[int] = []  # taken, and not begun
         self._crew = Crew(self._limit)

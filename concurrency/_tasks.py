@@ -22,9 +22,9 @@ async def run_map(job: Job) -> list[Any]:
     try:
         try:
             if job.is_async():
-                await _feed_async(run, job.async_inputs(), delivery.results)
+                await _feed_async(run, job.async_inputs(), delivery.slots)
             else:
-                await _feed(run, job.inputs(), delivery.results)
+                await _feed(run, job.inputs(), delivery.slots)
             while run.running and not run.stopped:
                 await run.wait(0)
         except CancelledError as error:
@@ -46,7 +46,7 @@ async def run_map(job: Job) -> list[Any]:
             outcome = fault
         if outcome is not None:
             raise outcome
-        return delivery.results
+        return delivery.slots
     finally:
         del job, delivery, run, cancelled, outcome, fault  # see `TaskRun._start`
 

@@ -75,7 +75,7 @@ class _ThreadRun(Run):
 
     Without a GIL a processor may swap such a step and the look after it. There the looks at `_arriving` and for bells are under
     the lock. `_trivial`, `_rousing` and `_short_waits` are hints, read and set without it: a stale one costs time, at most
-    until a waiting caller looks again by itself (`pacing.NAP`).
+    until a waiting caller looks again by itself (`pacing.NAP`), or, in the one case below, is none.
 
     While calls are trivial, one worker is done with all of them before another could arrive. So in the beginning, and again
     when a worker that another has sent for finds nothing to do, workers send for no others while the caller waits, and ring for
@@ -84,7 +84,14 @@ class _ThreadRun(Run):
     To wait with a limit of time may cost as much again as to wait. So in a map of trivial calls both sides do without where the
     other is certain to ring: a caller that waits for a worker on its way, which rings when it arrives; and a worker that runs
     out of calls when the caller has been rung and has not come yet. The caller then runs nobody's code before it has called
-    that worker back. Or it ends the run, and whatever does that empties the lounge, too.
+    that worker back. Or it ends the run, and whatever does that empties the lounge, too. That rests on three things:
+
+    - The caller has hung its bell under the lock when it sees the mark of who arrives, who takes the mark and rings in one step
+      under the lock. Both look at `_trivial`, which the caller alone makes false.
+    - The worker reads `_rousing` under the lock. The caller clears it on its way, before it takes the lock: so if it has passed
+      there before the worker, the worker sees that; if not, it sees the worker.
+    - All calls have ended then, so there is room, and the caller does not wait again before it reads. One worker waits so at a
+      time, and nobody else arrives, since nothing waits.
     """
 
     def __init__(self, job: Job, delivery: Delivery, ahead: float, refill: float) -> None:
@@ -97,7 +104,7 @@ class _ThreadRun(Run):
         self._unasked_until = inf if self._deadline == inf and not self._is_lazy else -inf
         self._call = taking_inputs(job.function, job.is_single)
         # Those of a map are made in place, as each input is read: a method for it would cost as much as the rest of reading.
-        self._grow = delivery.results.append if isinstance(delivery, AtTheEnd) else None
+        self._grow = delivery.slots.append if isinstance(delivery, AtTheEnd) else None
         self._waiting: deque[tuple[int, Inputs]] = deque()
         self._uncounted: list[None] = []  # one for each call that has ended and is not in `finished`
         self._active = 0  # workers that have come: of one that was sent for, Ctrl-C may have been faster
@@ -116,9 +123,9 @@ class _ThreadRun(Run):
         grow, append, until = self._grow, self._waiting.append, monotonic() + GLANCE
         inputs: Inputs = None
         first = index = self.read
-        if self._expectant is not None:
-            self._call_back()
         try:
+            if self._expectant is not None:
+                self._call_back()
             for inputs in islice(source, int(room)):
                 if grow is not None:
                     grow(None)
