@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import inf
 from types import FrameType
 from typing import Any
 
@@ -372,13 +373,20 @@ def test_a_call_that_ends_right_after_a_look_at_what_is_ready_is_not_lost(operat
     assert looks[:2] == [False, False]
 
 
-@pytest.mark.parametrize("end", [_ThreadRun._call_back, lambda run: run.leave(wait=False)])
+def run_of_two(**fields: Any) -> _ThreadRun:
+    """One that nobody runs, with these fields."""
+    run = _ThreadRun(Job(Operation("map"), abs, (iter(()),), {"limit": 2}), AtTheEnd(), ahead=4, refill=2)
+    for name, value in fields.items():
+        setattr(run, name, value)
+    return run
+
+
+@pytest.mark.parametrize(
+    "end", [_ThreadRun._call_back, lambda run: run.leave(wait=False), lambda run: run.give_up(LookupError())]
+)
 def test_of_two_workers_that_run_out_while_the_caller_comes_none_is_forgotten(end: Callable[[_ThreadRun], None]) -> None:
     """One waits for the caller without a limit of time; of another it would never hear."""
-    job = Job(Operation("map"), abs, (iter(()),), {"limit": 2})
-    run = _ThreadRun(job, AtTheEnd(), ahead=4, refill=2)
-    run._rousing = True  # it has been rung, and has not come yet
-    run._active = 2
+    run = run_of_two(_rousing=True, _active=2)  # the caller has been rung, and has not come yet
     went: list[bool] = []
 
     def runs_out() -> None:
@@ -407,7 +415,44 @@ def test_a_call_that_ends_right_after_the_caller_has_looked_for_room_makes_room(
         def count(self) -> int:
             return counts.pop(0)
 
+        def wait(self, bell: threading.Lock, until: float = inf) -> bool:
+            raise AssertionError("there is nothing to wait for")
+
     run = Counted(Job(Operation("map"), abs, (iter(()),), {}), AtTheEnd(), ahead=1)
     run.read = 1
     assert run.await_room() == 1
     assert not run.watched
+
+
+def test_a_worker_that_runs_out_while_others_still_run_lingers_and_goes() -> None:
+    """The caller is on its way, but may have no room to read, and wait for the others, however long these take."""
+    run = run_of_two(_rousing=True, _active=2, read=1)
+    bell = threading.Lock()
+    bell.acquire()
+    went: list[bool] = []
+    worker = threading.Thread(target=lambda: went.append(run._goes(bell)), daemon=True)
+    worker.start()
+    worker.join(PATIENCE)
+    assert went == [True]
+
+
+def test_a_caller_that_waits_for_a_worker_hears_that_the_system_gives_none() -> None:
+    """Another goes on with its call, which may take long."""
+    waits, lock = threading.Event(), threading.Lock()
+    lock.acquire()
+
+    class Bell:
+        def acquire(self, timeout: float = -1) -> bool:
+            waits.set()
+            return lock.acquire(timeout=timeout)
+
+        def release(self) -> None:
+            lock.release()
+
+    run = run_of_two(_arriving=True, _active=1, _bells=[Bell()])
+    caller = threading.Thread(target=run.wait, args=(run._bells[0],), daemon=True)
+    caller.start()
+    assert waits.wait(PATIENCE)
+    run._do_without(RuntimeError("can't start new thread"))
+    caller.join(PATIENCE)
+    assert not caller.is_alive()
