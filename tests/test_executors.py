@@ -859,3 +859,14 @@ def test_a_task_that_has_ended_and_not_been_heard_of_counts_as_no_longer_waiting
     assert flight.is_low()
     assert flight.most() == before, "no future has said that it runs"
     assert list(flight._queued.values()) == futures[1:]
+
+
+def test_a_falsy_error_of_the_executor_is_an_error() -> None:
+    """The `result` of such a future gives None."""
+    executor = Driven()
+    error = FalsyError()
+    with in_thread(lambda: Concurrent.map(double, [7], executor=executor)) as outcomes:
+        executor.wait_for(1)
+        executor.start(0).set_exception(error)
+    assert outcomes == [error]
+    assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
