@@ -190,6 +190,41 @@ def test_nothing_is_held_after_an_input_that_raised(way: Way) -> None:
     tell(way, story)
 
 
+def test_an_exception_of_an_input_that_is_kept_holds_no_results(way: Way) -> None:
+    class Source:
+        """An iterator of which a frame stands in the traceback, with all that called it behind it."""
+
+        def __init__(self) -> None:
+            self.left = 10
+
+        def __iter__(self) -> "Source":
+            return self
+
+        def __next__(self) -> int:
+            self.left -= 1
+            if self.left < 0:
+                raise LookupError
+            return self.left
+
+    async def once(mapping: Map, watch: Watch) -> LookupError | None:
+        async def call(item: int) -> Thing:
+            return watch("result", Thing())  # type: ignore[no-any-return]
+
+        try:
+            await mapping(call, Source(), limit=3)
+        except LookupError as error:
+            return error
+        return None
+
+    async def story(mapping: Map) -> None:
+        watch = Watch()
+        error = await once(mapping, watch)
+        assert error is not None
+        assert watch.alive() == []
+
+    tell(way, story)
+
+
 def test_nothing_is_held_after_a_map_that_was_cancelled() -> None:
     async def once(watch: Watch) -> None:
         async def call(item: Thing) -> None:
