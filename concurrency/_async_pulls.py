@@ -39,7 +39,7 @@ class AsyncPull:
                 return END
             return self._take(run)
         finally:
-            del self, run  # see `TaskRun._start`
+            del self, run  # see `TaskRun.start`
 
     def _take(self, run: TaskRun) -> Any:
         """The next result, or `END` if none is there.
@@ -58,7 +58,7 @@ class AsyncPull:
                     self._room.set_result(None)
             return result
         finally:
-            del self, run, delivery, result  # see `TaskRun._start`
+            del self, run, delivery, result  # see `TaskRun.start`
 
     async def next(self) -> Any:
         """The next result, or `END`. Between its last await and its return it only takes: cancelled, it has lost nothing."""
@@ -81,7 +81,7 @@ class AsyncPull:
                         await run.wait(0)
             return END
         finally:
-            del self, run, result  # see `TaskRun._start`
+            del self, run, result  # see `TaskRun.start`
 
     def error(self) -> BaseException | None:
         """What ended the run before its inputs did: each time the same object, with the traceback of its call alone."""
@@ -153,7 +153,7 @@ class AsyncPull:
             else:
                 run.begin(inputs)
         finally:
-            del self, run, source, inputs  # see `TaskRun._start`
+            del self, run, source, inputs  # see `TaskRun.start`
 
     async def _read_ahead(self, run: TaskRun, source: AsyncInputs) -> None:
         """Read async inputs, as far ahead of the consumer as `buffersize` allows."""
@@ -179,7 +179,7 @@ class AsyncPull:
             run.reader = None
             run.notify()
             inputs = None
-            del self, run, source  # see `TaskRun._start`
+            del self, run, source  # see `TaskRun.start`
 
     def _end(self, run: TaskRun) -> None:
         """Keep why it ended, and nothing else."""

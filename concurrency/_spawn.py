@@ -25,7 +25,7 @@ def creator(loop: AbstractEventLoop, name: str) -> Callable[[Coroutine[Any, Any,
             coroutine.close()
             raise
         finally:
-            del coroutine, context  # see `TaskRun._start`: the factory may be an eager one
+            del coroutine, context  # see `TaskRun.start`: the factory may be an eager one
 
     def queued(coroutine: Coroutine[Any, Any, Any], context: Context) -> Future[Any]:
         return Task(coroutine, loop=loop, name=name, context=context)
@@ -42,7 +42,7 @@ def creator(loop: AbstractEventLoop, name: str) -> Callable[[Coroutine[Any, Any,
                 raise  # pragma: no cover  Ctrl-C before its first step
             return task
         finally:
-            del task, coroutine, context  # see `TaskRun._start`
+            del task, coroutine, context  # see `TaskRun.start`
 
     new: Any = Task.__new__
     initialize: Any = getattr(Task, "__init__")  # noqa: B009  of an overloaded `__init__` pyright knows no type

@@ -53,8 +53,7 @@ class TaskRun:
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
         self._starting = False  # a call is being started: where that is eager, what runs now is its first step
-        self._put, self._ready = delivery.put, delivery.ready
-        self._takes_late = delivery.takes_late
+        self._slots, self._put, self._ready = delivery.slots, delivery.put, delivery.ready
         self._looking = False
         self._once: list[Future[Any]] = []
         self._twice: list[Future[Any]] = []
@@ -89,28 +88,32 @@ class TaskRun:
 
         Whether the loop has to turn first is for the caller to ask, before reading.
         """
-        index = self.read
-        self.read = index + 1
         try:
             if len(self.running) < self.limit:
                 if not self.waiting and self.rate is None:
-                    self._start(index, inputs)
+                    self.start(inputs)
                     return
                 self._pump_soon()
+            index = self.read
+            self.read = index + 1
             if self._observer is not None:
                 self._observer.waits(index)
             self.waiting.append((index, inputs))
         finally:
-            del self, inputs  # see `_start`
+            del self, inputs  # see `start`
 
-    def _start(self, index: int, inputs: Inputs) -> None:
-        """Start a call, in a task and a copy of the caller's context of its own.
+    def start(self, inputs: Inputs, index: int = -1) -> None:  # noqa: PLR0912  every call of a method here counts
+        """Start a call, in a task and a copy of the caller's context of its own; number it, if it has no number yet.
 
         What an eager start calls has this frame behind it, and all that led here: an exception that is kept keeps them. So all
         of these let go of what they know before they end.
         """
+        if index < 0:
+            index = self.read
+            self.read = index + 1
         task: Future[Any] | None = None
         coroutine: Coroutine[Any, Any, Any] | None = None
+        value: Any = None
         outer = self._starting
         self._starting = True
         try:
@@ -122,7 +125,15 @@ class TaskRun:
                 coroutine = self._make(inputs) if self._is_single else self._make(*inputs)
             task = self._create(coroutine, self._copy())
             if task.done():
-                self._settle(task, index, inputs)
+                # As `_settle` does: to call it would cost a tenth of such a call.
+                value = task.result()
+                self.finished += 1
+                if self._slots is not None:
+                    self._slots[index] = value
+                elif not self.stopped:
+                    self._put(index, inputs, value)
+                if self._waiters:
+                    self._wake()
             else:
                 self.running[task] = index, inputs
                 self._fresh.append(task)
@@ -134,7 +145,7 @@ class TaskRun:
             self._fail(index, inputs, error)
         finally:
             self._starting = outer
-            del self, task, coroutine, inputs
+            del self, task, coroutine, inputs, value
 
     def _pump_soon(self) -> None:
         if not self._pumping:
@@ -153,12 +164,12 @@ class TaskRun:
                 if self.rate is not None and not self.rate.is_due(self._pump):
                     break
                 index, inputs = self.waiting.popleft()
-                self._start(index, inputs)
+                self.start(inputs, index)
             self.pace.close()
             if self.rate is not None and not self.waiting:
                 self.notify()  # `run_map` waits for its call to be started
         finally:
-            del self  # see `_start`
+            del self  # see `start`
 
     # From calls to outcomes
 
@@ -190,22 +201,24 @@ class TaskRun:
     def _done(self, task: Future[Any]) -> None:
         try:
             index, inputs = self.running.pop(task)
-            self._settle(task, index, inputs)
+            try:
+                value = task.result()
+            except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
+                self._fail(index, inputs, error)
+            else:
+                self._settle(index, inputs, value)
         except BaseException as error:  # noqa: BLE001  a fault of ours, a MemoryError say: the loop would only report it
             self.give_up(error)
             self.notify()
         if self.waiting:
             self._pump_soon()
 
-    def _settle(self, task: Future[Any], index: int, inputs: Inputs) -> None:
-        """A call has ended: this is its outcome."""
-        try:
-            value = task.result()
-        except BaseException as error:  # noqa: BLE001  whatever a call raises is its outcome
-            self._fail(index, inputs, error)
-            return
+    def _settle(self, index: int, inputs: Inputs, value: Any) -> None:
+        """A call has ended with this result."""
         self.finished += 1
-        if not self.stopped or self._takes_late:
+        if self._slots is not None:
+            self._slots[index] = value
+        elif not self.stopped:  # what has no slots takes nothing late
             self._put(index, inputs, value)
         if self._waiters:
             self._wake()

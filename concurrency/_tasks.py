@@ -48,30 +48,32 @@ async def run_map(job: Job) -> list[Any]:
             raise outcome
         return delivery.slots
     finally:
-        del job, delivery, run, cancelled, outcome, fault  # see `TaskRun._start`
+        del job, delivery, run, cancelled, outcome, fault  # see `TaskRun.start`
 
 
 async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> None:
     """Begin a call for each input, as `limit` and `rate` allow."""
-    running, limit, pace, begin = run.running, run.limit, run.pace, run.begin
+    running, waiting, limit, spent, append = run.running, run.waiting, run.limit, run.pace.spent, results.append
+    # This loop waits until there is room, so a call need only be put in line for a start under `rate`.
+    begin = run.start if run.rate is None else run.begin
     inputs: Inputs = None
-    pace.open()
+    run.pace.open()
     try:
         while not run.stopped:
-            if len(running) >= limit or pace.spent():
+            if len(running) >= limit or spent():
                 await _turn(run)
                 continue
             inputs = next(source, END)
             if inputs is END:
                 run.exhausted = True
                 break
-            results.append(None)  # its slot
+            append(None)  # its slot
             begin(inputs)
-            if run.waiting:
+            if waiting:
                 await _until_started(run)
-        pace.close()
+        run.pace.close()
     finally:
-        del run, source, running, begin, inputs, results  # see `TaskRun._start`
+        del run, source, running, waiting, spent, append, begin, inputs, results  # see `TaskRun.start`
 
 
 async def _feed_async(run: TaskRun, source: AsyncInputs, results: list[Any]) -> None:
@@ -107,7 +109,7 @@ async def _feed_async(run: TaskRun, source: AsyncInputs, results: list[Any]) -> 
                 await _until_started(run)
         run.pace.close()
     finally:
-        del run, source, task, inputs, results  # see `TaskRun._start`
+        del run, source, task, inputs, results  # see `TaskRun.start`
 
 
 async def _until_started(run: TaskRun) -> None:
