@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from statistics import median
@@ -147,6 +148,22 @@ def clocked(run: Run, repeat: int) -> float:
     return (perf_counter() - start) / repeat
 
 
+def on_one_core(run: Run, repeat: int) -> float:
+    """The same with all threads of the process on one core, so that none has to be woken on another that has gone to sleep."""
+    cores = os.sched_getaffinity(0)
+    _keep_to({min(cores)})
+    try:
+        return clocked(run, repeat)
+    finally:
+        _keep_to(cores)
+
+
+def _keep_to(cores: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread), cores)
+
+
 def in_a_loop(run: Callable[[], Awaitable[Any]], repeat: int) -> float:
     """Seconds that an asyncio run takes, in an event loop that is there already."""
 
@@ -157,6 +174,13 @@ def in_a_loop(run: Callable[[], Awaitable[Any]], repeat: int) -> float:
         return (perf_counter() - start) / repeat
 
     return asyncio.run(main())
+
+
+def with_one_core(case: Case) -> Sequence[Case]:
+    """A case of threads that hand over to one another, and the same on one core where the system lets us choose: on Linux."""
+    if not hasattr(os, "sched_setaffinity"):
+        return [case]
+    return [case, replace(case, name=f"{case.name}, on one core", measure=on_one_core)]
 
 
 def told(run: Callable[[], float], repeat: int) -> float:

@@ -7,7 +7,7 @@ from time import sleep
 
 from benchmarks import peers
 from benchmarks.functions import identity, nap
-from benchmarks.harness import Case, Size, Unit, clocked, entrant, entrant_with
+from benchmarks.harness import Case, Size, Unit, clocked, entrant, entrant_with, with_one_core
 from benchmarks.peers import thread_executor, thread_pool
 from concurrency.core import Concurrent
 
@@ -16,7 +16,13 @@ _LIMIT = 8
 
 def cases(size: Size) -> Sequence[Case]:
     """Trivial calls show the cost of the library itself, short sleeps what it adds to waiting."""
-    return [_from_list(size(20_000)), _from_generator(size(20_000)), _letters(), _naps(size(2_000)), _progress(size(100_000))]
+    return [
+        _from_list(size(20_000)),
+        *with_one_core(_from_generator(size(20_000))),
+        _letters(),
+        _naps(size(2_000)),
+        _progress(size(100_000)),
+    ]
 
 
 def _generator(items: int) -> Iterator[int]:

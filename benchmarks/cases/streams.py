@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.functions import a_identity, identity, one_turn
-from benchmarks.harness import Case, Size, Unit, clocked, entrant, entrant_with, in_a_loop
+from benchmarks.harness import Case, Size, Unit, clocked, entrant, entrant_with, in_a_loop, with_one_core
 from benchmarks.peers import thread_pool
 from concurrency.core import Concurrent
 
@@ -18,7 +18,7 @@ def cases(size: Size) -> Sequence[Case]:
     """Threads, then asyncio."""
     items = size(20_000)
     return [
-        _stream(items),
+        *with_one_core(_stream(items)),
         _as_completed(items),
         _a_stream(items, "trivial calls", a_identity),
         _a_stream(items, "calls of one loop turn", one_turn),
