@@ -1,7 +1,7 @@
 """When calls may start: so that they do not starve the other tasks of the event loop, and as a `rate` allows."""
 
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from math import inf
@@ -27,8 +27,8 @@ class EagerPace:
         """Whether it is time for the loop to turn; asked before each start."""
         return monotonic() >= self._until
 
-    def first(self) -> None:
-        """The first call of this turn is about to be started."""
+    def starts(self) -> None:
+        """A call is about to be started."""
 
     def close(self) -> None:
         """The loop is about to turn."""
@@ -40,9 +40,9 @@ class QueuedPace:
     The loop runs its queue in order, so what it runs right before and right after them can tell how long they took.
     """
 
-    def __init__(self, loop: AbstractEventLoop, started: Sized) -> None:
+    def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._started = started  # those whose first steps are queued
+        self._started = 0  # those whose first steps are queued
         self._share = 16
         self._until = 0.0
         self._since = 0.0
@@ -53,18 +53,21 @@ class QueuedPace:
 
     def spent(self) -> bool:
         """Whether it is time for the loop to turn; asked before each start."""
-        return len(self._started) >= self._share or monotonic() >= self._until
+        return self._started >= self._share or monotonic() >= self._until
 
-    def first(self) -> None:
-        """The first call of this turn is about to be started."""
-        self._loop.call_soon(self._begin)
+    def starts(self) -> None:
+        """A call is about to be started."""
+        if not self._started:
+            self._loop.call_soon(self._begin)
+        self._started += 1
 
     def close(self) -> None:
         """The loop is about to turn."""
         if self._started:
-            self._loop.call_soon(self._measure, len(self._started))
+            self._loop.call_soon(self._measure, self._started)
 
     def _begin(self) -> None:
+        self._started = 0
         self._since = monotonic()
 
     def _measure(self, started: int) -> None:

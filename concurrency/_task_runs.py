@@ -46,17 +46,17 @@ class TaskRun:
         self._is_single = job.is_single
         self._observer = job.observer
         self._observed = None if job.observer is None else job.observer.a_calling(self._make)
-        self._fresh: list[Future[Any]] = []
+        self._fresh: list[Future[Any]] = []  # started, and nothing sees to their end yet
+        self._is_watched = False
         self._is_queued = not is_eager(self.loop)
-        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop, self._fresh) if self._is_queued else EagerPace()
+        # With a limit of 1 no two first steps are queued together.
+        is_paced = self._is_queued and self.limit > 1
+        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop) if is_paced else EagerPace()
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
         self._starting = False  # a call is being started: where that is eager, what runs now is its first step
         self._slots, self._put, self._ready = delivery.slots, delivery.put, delivery.ready
-        self._looking = False
-        self._once: list[Future[Any]] = []
-        self._twice: list[Future[Any]] = []
         self._waiters: list[Future[None]] = []
         self._wake_at = 0
         self._late: TimeoutError | None = None
@@ -86,12 +86,15 @@ class TaskRun:
     def begin(self, inputs: Inputs) -> None:
         """Number the call for inputs that have just been read, and start it, or put it in line for as long as it has to wait.
 
-        Whether the loop has to turn first is for the caller to ask, before reading.
+        Whether the loop has to turn first is for the caller to ask, before reading. It may turn in any way after that.
         """
         try:
             if len(self.running) < self.limit:
                 if not self.waiting and self.rate is None:
                     self.start(inputs)
+                    if self._fresh and not self._is_watched:
+                        self._is_watched = True
+                        self.loop.call_soon(self._watch, context=self._context)
                     return
                 self._pump_soon()
             index = self.read
@@ -102,8 +105,10 @@ class TaskRun:
         finally:
             del self, inputs  # see `start`
 
-    def start(self, inputs: Inputs, index: int = -1) -> None:  # noqa: PLR0912  every call of a method here counts
+    def start(self, inputs: Inputs, index: int = -1) -> None:
         """Start a call, in a task and a copy of the caller's context of its own; number it, if it has no number yet.
+
+        Before the loop turns, `yielding` is to be called, or `wait` or `turn`, which do so.
 
         What an eager start calls has this frame behind it, and all that led here: an exception that is kept keeps them. So all
         of these let go of what they know before they end.
@@ -117,8 +122,8 @@ class TaskRun:
         outer = self._starting
         self._starting = True
         try:
-            if self._is_queued and not self._fresh:
-                self._look_soon()
+            if self._is_queued:
+                self.pace.starts()
             if self._observed is not None:
                 coroutine = self._observed(index, inputs)
             else:
@@ -137,8 +142,6 @@ class TaskRun:
             else:
                 self.running[task] = index, inputs
                 self._fresh.append(task)
-                if not self._looking:
-                    self._look_soon()
                 if self.stopped:  # by its own first step
                     task.cancel()
         except BaseException as error:  # noqa: BLE001  a function that refuses its arguments, a factory that refuses the task
@@ -165,7 +168,7 @@ class TaskRun:
                     break
                 index, inputs = self.waiting.popleft()
                 self.start(inputs, index)
-            self.pace.close()
+            self.yielding()
             if self.rate is not None and not self.waiting:
                 self.notify()  # `run_map` waits for its call to be started
         finally:
@@ -173,30 +176,36 @@ class TaskRun:
 
     # From calls to outcomes
 
-    def _look_soon(self) -> None:
-        self.pace.first()
-        if not self._looking:
-            self._looking = True
-            self.loop.call_soon(self._look, context=self._context)
+    def yielding(self) -> None:
+        """The loop is about to turn: see to the end of the calls just started."""
+        self.pace.close()
+        self._watch_fresh()
 
-    def _look(self) -> None:
-        self._looking = False
-        once, twice = self._once, self._twice
-        self._once, self._twice = self._fresh[:], []
-        self._fresh.clear()
-        for task in twice:
+    def _watch(self) -> None:
+        """The loop has turned in another way."""
+        self._is_watched = False
+        self._watch_fresh()
+
+    def _watch_fresh(self) -> None:
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self.loop.call_soon(self._look, fresh, True, context=self._context)
+
+    def _look(self, tasks: list[Future[Any]], again: bool) -> None:
+        """Settle the calls that end in one turn or two: a callback for each would cost as much again.
+
+        It was put in line behind their first steps, and is again behind their second ones: so no end is seen a turn late.
+        """
+        running: list[Future[Any]] = []
+        for task in tasks:
             if task.done():
                 self._done(task)
+            elif again:
+                running.append(task)
             else:
                 task.add_done_callback(self._done, context=self._context)
-        for task in once:
-            if task.done():
-                self._done(task)
-            else:
-                self._twice.append(task)
-        if self._once or self._twice:
-            self._looking = True
-            self.loop.call_soon(self._look, context=self._context)
+        if running:
+            self.loop.call_soon(self._look, running, False, context=self._context)
 
     def _done(self, task: Future[Any]) -> None:
         try:
@@ -307,7 +316,7 @@ class TaskRun:
         waiter = self.loop.create_future()
         self._waiters.append(waiter)
         self._wake_at = running
-        self.pace.close()
+        self.yielding()
         try:
             await waiter
         finally:
@@ -317,7 +326,7 @@ class TaskRun:
 
     async def turn(self) -> None:
         """Let the loop turn once."""
-        self.pace.close()
+        self.yielding()
         try:
             await sleep(0)
         finally:

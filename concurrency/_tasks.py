@@ -71,7 +71,7 @@ async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> N
             begin(inputs)
             if waiting:
                 await _until_started(run)
-        run.pace.close()
+        run.yielding()
     finally:
         del run, source, running, waiting, spent, append, begin, inputs, results  # see `TaskRun.start`
 
@@ -107,7 +107,7 @@ async def _feed_async(run: TaskRun, source: AsyncInputs, results: list[Any]) -> 
                 results.append(None)
                 run.begin(inputs)
                 await _until_started(run)
-        run.pace.close()
+        run.yielding()
     finally:
         del run, source, task, inputs, results  # see `TaskRun.start`
 
