@@ -6,7 +6,7 @@ The clock of the package's pacing is set by hand: each call takes as long as it 
 import asyncio
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -171,3 +171,64 @@ async def test_it_does_not_matter_when_the_time_of_a_turn_is_up(
         async with asyncio.timeout(PATIENCE):
             results = [result async for result in stream]
         assert len(results) == 20
+
+
+@pytest.mark.parametrize("factory", factories)
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+def test_reader_and_consumer_that_both_wait_for_the_next_turn_come_to_it(time: Clock, operation: str, factory: Any) -> None:
+    """First steps that take long leave room for one a turn. Whoever waits for that must not put off what makes it."""
+
+    async def call(item: int) -> int:
+        time.time += 10 * MILLISECOND
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return item
+
+    async def source() -> AsyncIterator[int]:
+        for item in range(100):
+            await asyncio.sleep(0)
+            yield item
+
+    async def main() -> int:
+        async with asyncio.timeout(PATIENCE):
+            return len([result async for result in getattr(Concurrent, operation)(call, source(), limit=4)])
+
+    assert in_loop(main, factory) == 100
+
+
+@pytest.mark.parametrize("factory", factories)
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("operation", ["a_map", "a_stream", "a_as_completed"])
+def test_a_call_that_waits_for_room_begins_two_turns_after_the_end_of_a_short_one(
+    operation: str, turns: int, factory: Any
+) -> None:
+    """The end is seen in its own turn, in the next one the caller goes on, and the first step may take one more."""
+    turn = 0
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def call(_: int) -> None:
+        begun.append(turn)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ended.append(turn)
+
+    async def main() -> None:
+        counting = asyncio.create_task(count())
+        await asyncio.sleep(0)
+        results = getattr(Concurrent, operation)(call, range(20), limit=1)
+        if operation == "a_map":
+            await results
+        else:
+            assert len([result async for result in results]) == 20
+        counting.cancel()
+        await asyncio.wait([counting])
+
+    in_loop(main, factory)
+    assert max(begins - ends for begins, ends in zip(begun[1:], ended[:-1], strict=True)) <= 2
