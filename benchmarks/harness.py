@@ -180,7 +180,8 @@ def with_one_core(case: Case) -> Sequence[Case]:
     """A case of threads that hand over to one another, and the same on one core where the system lets us choose: on Linux."""
     if not hasattr(os, "sched_setaffinity"):
         return [case]
-    return [case, replace(case, name=f"{case.name}, on one core", measure=on_one_core)]
+    peers = [replace(peer, bar=None) for peer in case.peers]  # the bars are for the machine as it is
+    return [case, replace(case, name=f"{case.name}, on one core", measure=on_one_core, peers=peers)]
 
 
 def told(run: Callable[[], float], repeat: int) -> float:
