@@ -3,7 +3,7 @@
 `drain` moves the next results to where consumers take them, as many as are ready; `poll` gives one.
 
 `put_all` is `put` for calls that go together. Where `slots` is not None, `slots[index] = value` is `put`, at a fraction of what
-a call costs.
+a call costs, and results are taken after a failure as well: one may stand before it in order.
 """
 
 from collections import deque
@@ -17,8 +17,6 @@ class AtTheEnd:
     """All results in one list, each in the slot that was made when its input was read: `map`."""
 
     __slots__ = ("slots",)
-
-    takes_late = False
 
     def __init__(self) -> None:
         self.slots: list[Any] = []
@@ -43,8 +41,6 @@ class InOrder:
     """One result after the other, in the order of the inputs: `stream`."""
 
     __slots__ = ("_head", "slots")
-
-    takes_late = True  # a result that comes after a failure, but stands before it in order, is still due
 
     def __init__(self) -> None:
         self.slots: dict[int, Any] = {}
@@ -85,8 +81,7 @@ class AsCompleted:
 
     __slots__ = ("_pairs",)
 
-    takes_late = False  # what ends after a failure stands behind it in order of completion
-    slots: None = None
+    slots: None = None  # what ends after a failure stands behind it
 
     def __init__(self) -> None:
         self._pairs: deque[tuple[Any, Any]] = deque()

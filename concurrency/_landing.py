@@ -80,7 +80,7 @@ def _settle(run: Run, chunk: Chunk, outcomes: Outcomes) -> None:
     if not raised:
         with run.lock:
             run.finished += len(values)
-            if not run.stopped or run.delivery.takes_late:
+            if not run.stopped or run.delivery.slots is not None:
                 run.delivery.put_all(chunk.start, chunk.inputs, values)
     else:
         # A task that has been cut short has fewer outcomes than inputs.

@@ -127,7 +127,7 @@ class Run:
     def settle(self, index: int, inputs: Inputs, value: Any) -> None:
         """A call has ended with what stands for it in the result. With the lock."""
         self.finished += 1
-        if not self.stopped or self.delivery.takes_late:
+        if not self.stopped or self.delivery.slots is not None:
             self.delivery.put(index, inputs, value)
         if self._bells and self.is_awaited():
             self.notify()
