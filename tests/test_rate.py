@@ -39,6 +39,7 @@ from tests.virtual_time import (
     run_virtually,
     until,
 )
+from tests.ways import HAS_GIL
 
 # ---------------------------------------------------------------------------------------------------------------------------
 # What the tests are made of
@@ -1144,6 +1145,7 @@ def test_calling_the_function_itself_is_not_metered(clock: FastClock) -> None:
     assert clock.now() == 0
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="tenacity's calls clear each other's statistics, and fail: jd/tenacity#701")
 def test_retries_are_metered_by_a_wait_in_the_function_on_threads(steps: SteppedClock) -> None:
     rate = Rate(2)
     times: list[float] = []

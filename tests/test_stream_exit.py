@@ -334,16 +334,18 @@ def _join(*parts: str) -> str:
 @pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="it would hang, for the reason of `interrupted_at_any_moment`")
 @pytest.mark.parametrize("operation", ["stream", "as_completed"])
 def test_ctrl_c_while_it_is_being_closed_is_raised_at_once(operation: str) -> None:
-    gate, ended = Event(), Event()
+    begun, gate, ended = Event(), Event(), Event()
 
     def call(item: int) -> int:
         if item:
+            begun.set()
             gate.wait(PATIENCE)
             ended.set()
         return item
 
     stream = getattr(Concurrent, operation)(call, range(2), limit=1)
     assert next(stream) in {0, (0, 0)}
+    assert begun.wait(PATIENCE)
     run = run_of(stream)
 
     def interrupt() -> None:
