@@ -46,12 +46,10 @@ class TaskRun:
         self._is_single = job.is_single
         self._observer = job.observer
         self._observed = None if job.observer is None else job.observer.a_calling(self._make)
-        self._fresh: list[Future[Any]] = []  # started, and nothing sees to their end yet
+        self._fresh: list[Future[Any]] = []  # started, and not looked at yet: `yielding` or `_watch` will have that done
         self._is_watched = False
-        self._is_queued = not is_eager(self.loop)
-        # With a limit of 1 no two first steps are queued together.
-        is_paced = self._is_queued and self.limit > 1
-        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop) if is_paced else EagerPace()
+        self._is_paced = not is_eager(self.loop) and self.limit > 1  # else no two first steps are queued together
+        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop) if self._is_paced else EagerPace()
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
@@ -81,20 +79,26 @@ class TaskRun:
         """Have this task interrupted by a failure. An eager task factory may have had it meet one already, or its end."""
         if not reader.done():
             self.reader = reader
+            reader.add_done_callback(self._has_read, context=self._context)
             self.interrupted = self.stopped and reader.cancel()
+
+    def _has_read(self, _: Task[Any]) -> None:
+        """A reader that was cancelled before its first step has not said so itself."""
+        self.reader = None
+        self.notify()
 
     def begin(self, inputs: Inputs) -> None:
         """Number the call for inputs that have just been read, and start it, or put it in line for as long as it has to wait.
 
-        Whether the loop has to turn first is for the caller to ask, before reading. It may turn in any way after that.
+        Whether the loop has to turn first is for the caller to ask, before reading. It need not call `yielding` after that.
         """
         try:
             if len(self.running) < self.limit:
                 if not self.waiting and self.rate is None:
                     self.start(inputs)
                     if self._fresh and not self._is_watched:
-                        self._is_watched = True
                         self.loop.call_soon(self._watch, context=self._context)
+                        self._is_watched = True
                     return
                 self._pump_soon()
             index = self.read
@@ -108,7 +112,7 @@ class TaskRun:
     def start(self, inputs: Inputs, index: int = -1) -> None:
         """Start a call, in a task and a copy of the caller's context of its own; number it, if it has no number yet.
 
-        Before the loop turns, `yielding` is to be called, or `wait` or `turn`, which do so.
+        Before the loop turns, `yielding` is to be called, or `wait` or `turn`, which do so; also after an exception.
 
         What an eager start calls has this frame behind it, and all that led here: an exception that is kept keeps them. So all
         of these let go of what they know before they end.
@@ -122,7 +126,7 @@ class TaskRun:
         outer = self._starting
         self._starting = True
         try:
-            if self._is_queued:
+            if self._is_paced:
                 self.pace.starts()
             if self._observed is not None:
                 coroutine = self._observed(index, inputs)
@@ -132,11 +136,11 @@ class TaskRun:
             if task.done():
                 # As `_settle` does: to call it would cost a tenth of such a call.
                 value = task.result()
-                self.finished += 1
                 if self._slots is not None:
                     self._slots[index] = value
                 elif not self.stopped:
                     self._put(index, inputs, value)
+                self.finished += 1
                 if self._waiters:
                     self._wake()
             else:
@@ -159,6 +163,7 @@ class TaskRun:
         """Start the calls that wait, as many as `limit` and the time slice allow; the rest in a later turn of the loop."""
         self._pumping = False
         self.pace.open()
+        inputs: Inputs = None
         try:
             while self.waiting and len(self.running) < self.limit and not self.stopped:
                 if self.pace.spent():
@@ -168,39 +173,40 @@ class TaskRun:
                     break
                 index, inputs = self.waiting.popleft()
                 self.start(inputs, index)
-            self.yielding()
             if self.rate is not None and not self.waiting:
                 self.notify()  # `run_map` waits for its call to be started
+        except BaseException as error:  # noqa: BLE001  as in `_done`
+            self.give_up(error)
         finally:
-            del self  # see `start`
+            self.yielding()
+            del self, inputs  # see `start`
 
     # From calls to outcomes
 
     def yielding(self) -> None:
-        """The loop is about to turn: see to the end of the calls just started."""
+        """The loop is about to turn: have the calls just started looked at behind the steps that they take in that turn."""
         self.pace.close()
-        self._watch_fresh()
-
-    def _watch(self) -> None:
-        """The loop has turned in another way."""
-        self._is_watched = False
-        self._watch_fresh()
-
-    def _watch_fresh(self) -> None:
         if self._fresh:
             fresh, self._fresh = self._fresh, []
             self.loop.call_soon(self._look, fresh, True, context=self._context)
 
-    def _look(self, tasks: list[Future[Any]], again: bool) -> None:
-        """Settle the calls that end in one turn or two: a callback for each would cost as much again.
+    def _watch(self) -> None:
+        """The same where whoever had calls started has not called `yielding`: they have taken these steps by now."""
+        self._is_watched = False
+        fresh, self._fresh = self._fresh, []
+        self._look(fresh, True)
 
-        It was put in line behind their first steps, and is again behind their second ones: so no end is seen a turn late.
+    def _look(self, tasks: list[Future[Any]], is_first: bool) -> None:
+        """Settle the calls that have ended, and have those looked at a second time that have not.
+
+        Most calls that suspend no more than once have ended by then. A callback for each would cost as much again, and come a
+        turn of the loop later.
         """
         running: list[Future[Any]] = []
         for task in tasks:
             if task.done():
                 self._done(task)
-            elif again:
+            elif is_first:
                 running.append(task)
             else:
                 task.add_done_callback(self._done, context=self._context)
@@ -224,11 +230,11 @@ class TaskRun:
 
     def _settle(self, index: int, inputs: Inputs, value: Any) -> None:
         """A call has ended with this result."""
-        self.finished += 1
         if self._slots is not None:
             self._slots[index] = value
         elif not self.stopped:  # what has no slots takes nothing late
             self._put(index, inputs, value)
+        self.finished += 1
         if self._waiters:
             self._wake()
 

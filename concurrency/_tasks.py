@@ -54,7 +54,7 @@ async def run_map(job: Job) -> list[Any]:
 async def _feed(run: TaskRun, source: Iterator[Inputs], results: list[Any]) -> None:
     """Begin a call for each input, as `limit` and `rate` allow."""
     running, waiting, limit, spent, append = run.running, run.waiting, run.limit, run.pace.spent, results.append
-    # This loop waits until there is room, so a call need only be put in line for a start under `rate`.
+    # There is room for each call here, so only a `rate` can make one wait.
     begin = run.start if run.rate is None else run.begin
     inputs: Inputs = None
     run.pace.open()

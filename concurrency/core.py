@@ -282,7 +282,9 @@ async def a_map(fn: Callable[..., Awaitable[Any]], /, *iterables: Source[Any], *
     """
     from concurrency import _tasks  # noqa: PLC0415  importing the package must not load asyncio
 
-    return await _tasks.run_map(Job(_A_MAP, fn, iterables, options))
+    running = _tasks.run_map(Job(_A_MAP, fn, iterables, options))
+    del fn, iterables, options  # see `TaskRun.start`
+    return await running
 
 
 # fmt: off

@@ -16,6 +16,7 @@ from weakref import ref
 import pytest
 
 from concurrency import Concurrent, concurrent
+from concurrency._pace import RatePace
 from tests import children
 from tests.executor_functions import Driven, Inline
 from tests.lazy_ways import END, LazyWay, close, no_collector, rest, take, until_free
@@ -30,7 +31,7 @@ from tests.test_failure import (
     strange,
 )
 from tests.test_resources import FORKING, default_size, threads_refused
-from tests.ways import PATIENCE, raises_one_object_at_once, until
+from tests.ways import PATIENCE, in_loop, raises_one_object_at_once, until
 
 # At the recursion limit
 
@@ -676,3 +677,31 @@ def test_memory_threads_and_files_stay_flat() -> None:
     assert memory < 1_000_000, "more than 100 bytes for each of them"
     assert files == 0
     assert threads <= default_size() + 3, "the pool, those of the executor, and the main one"
+
+
+@pytest.mark.parametrize("operation", ["a_map", "a_stream"])
+def test_a_fault_while_calls_are_being_started_is_raised(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were started just before end, and are waited for."""
+    genuine, asked = RatePace.is_due, count()
+
+    def is_due(pace: RatePace, retry: Callable[[], None]) -> bool:
+        if next(asked) == 3:
+            raise MemoryError
+        return genuine(pace, retry)
+
+    monkeypatch.setattr(RatePace, "is_due", is_due)
+
+    async def call(item: int) -> int:
+        await asyncio.sleep(0)
+        return item
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE):
+            if operation == "a_map":
+                await Concurrent.a_map(call, range(8), rate=1e6)
+            else:
+                async for _ in Concurrent.a_stream(call, range(8), rate=1e6, buffersize=8):
+                    pass
+
+    with pytest.raises(MemoryError):
+        in_loop(main)

@@ -124,6 +124,28 @@ def test_an_exception_that_is_kept_holds_no_results_nor_other_inputs(way: Way, l
     tell(way, story)
 
 
+@pytest.mark.parametrize("source", [list, iter])
+@pytest.mark.parametrize("options", [{}, {"limit": 3}, {"limit": 3, "rate": 1e6}], ids=str)
+def test_an_exception_that_a_call_keeps_holds_no_inputs(options: dict[str, Any], source: Callable[[Any], Any]) -> None:
+    """Where a task is started eagerly, all that led to its start stands behind its first step."""
+    watch = Watch()
+    kept: list[Exception] = []
+
+    async def call(_: Thing) -> None:
+        try:
+            int("one")
+        except ValueError as error:
+            kept.append(error)
+        del _
+
+    async def main() -> None:
+        await Concurrent.a_map(call, source([watch("input", Thing()) for _ in range(8)]), **options)
+
+    asyncio.run(main())
+    assert len(kept) == 8
+    assert watch.alive() == []
+
+
 @limits
 def test_exceptions_that_are_caught_hold_no_results_nor_other_inputs(way: Way, limit: int) -> None:
     async def story(mapping: Map) -> None:

@@ -371,3 +371,27 @@ def test_a_consumer_that_is_cancelled_at_any_moment_ends_its_calls(
             assert len(outcome) == 5
 
     in_loop(main, factory)
+
+
+@pytest.mark.parametrize("operation", ["a_stream", "a_as_completed"])
+@pytest.mark.parametrize("how", ["closed", "its loop ends"])
+def test_a_stream_that_is_stopped_before_the_first_step_of_its_reader_ends(how: str, operation: str) -> None:
+    """A task that is cancelled before its first step runs nothing at all, nor what it would do at its end."""
+
+    async def call(item: int) -> int:
+        return item
+
+    kept: list[Any] = []
+
+    async def main() -> None:
+        stream = getattr(Concurrent, operation)(call, sources("async", 9))
+        first = asyncio.ensure_future(anext(stream, END))
+        kept.extend((stream, first))
+        if how == "closed":
+            await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE):
+                await stream.aclose()
+            assert await first is END
+
+    asyncio.run(main())
+    kept.clear()
