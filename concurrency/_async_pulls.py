@@ -176,8 +176,6 @@ class AsyncPull:
             if not (run.interrupted and isinstance(error, CancelledError)):
                 run.give_up(run.failures.seen(error), index=run.read)
         finally:
-            run.reader = None
-            run.notify()
             inputs = None
             del self, run, source  # see `TaskRun.start`
 

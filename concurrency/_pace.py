@@ -27,9 +27,6 @@ class EagerPace:
         """Whether it is time for the loop to turn; asked before each start."""
         return monotonic() >= self._until
 
-    def starts(self) -> None:
-        """A call is about to be started."""
-
     def close(self) -> None:
         """The loop is about to turn."""
 

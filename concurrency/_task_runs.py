@@ -48,8 +48,10 @@ class TaskRun:
         self._observed = None if job.observer is None else job.observer.a_calling(self._make)
         self._fresh: list[Future[Any]] = []  # started, and not looked at yet: `yielding` or `_watch` will have that done
         self._is_watched = False
-        self._is_paced = not is_eager(self.loop) and self.limit > 1  # else no two first steps are queued together
-        self.pace: EagerPace | QueuedPace = QueuedPace(self.loop) if self._is_paced else EagerPace()
+        # With a limit of 1 no two first steps are queued together, so the clock tells there as well.
+        queued = QueuedPace(self.loop) if not is_eager(self.loop) and self.limit > 1 else None
+        self.pace: EagerPace | QueuedPace = EagerPace() if queued is None else queued
+        self._starts = None if queued is None else queued.starts
         rate = job.options.rate
         self.rate = None if rate is None else RatePace(rate, self.loop, self._context)
         self._pumping = False
@@ -83,7 +85,7 @@ class TaskRun:
             self.interrupted = self.stopped and reader.cancel()
 
     def _has_read(self, _: Task[Any]) -> None:
-        """A reader that was cancelled before its first step has not said so itself."""
+        """No reader is left. It cannot say so itself: cancelled before its first step, it never runs."""
         self.reader = None
         self.notify()
 
@@ -126,8 +128,8 @@ class TaskRun:
         outer = self._starting
         self._starting = True
         try:
-            if self._is_paced:
-                self.pace.starts()
+            if self._starts is not None:
+                self._starts()
             if self._observed is not None:
                 coroutine = self._observed(index, inputs)
             else:
@@ -191,7 +193,10 @@ class TaskRun:
             self.loop.call_soon(self._look, fresh, True, context=self._context)
 
     def _watch(self) -> None:
-        """The same where whoever had calls started has not called `yielding`: they have taken these steps by now."""
+        """The same where whoever had calls started has not called `yielding`: they have taken these steps by now.
+
+        How long these took is not measured then. That matters where a turn is full, and who finds it full calls `turn`.
+        """
         self._is_watched = False
         fresh, self._fresh = self._fresh, []
         self._look(fresh, True)

@@ -769,6 +769,16 @@ def test_of_coroutines_and_others_all_coroutines_are_closed() -> None:
         Concurrent.map(lambda item: item or coroutine(item), range(2), executor=Inline(), chunksize=2)
 
 
+def check_arrives(error: Exception) -> None:
+    """What an executor has a task end with is raised, and its note says of which call."""
+    executor = Driven()
+    with in_thread(lambda: Concurrent.map(double, [7], executor=executor)) as outcomes:
+        executor.wait_for(1)
+        executor.start(0).set_exception(error)
+    assert outcomes == [error]
+    assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
+
+
 def test_an_exception_of_an_earlier_map_as_an_executors_own() -> None:
     error = LookupError()
 
@@ -777,12 +787,7 @@ def test_an_exception_of_an_earlier_map_as_an_executors_own() -> None:
 
     with pytest.raises(LookupError):
         Concurrent.map(fail, [0])
-    executor = Driven()
-    with in_thread(lambda: Concurrent.map(double, [7], executor=executor)) as outcomes:
-        executor.wait_for(1)
-        executor.start(0).set_exception(error)
-    assert outcomes == [error]
-    assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
+    check_arrives(error)
 
 
 def test_results_that_can_be_pickled_one_by_one_but_not_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -863,10 +868,4 @@ def test_a_task_that_has_ended_and_not_been_heard_of_counts_as_no_longer_waiting
 
 def test_a_falsy_error_of_the_executor_is_an_error() -> None:
     """The `result` of such a future gives None."""
-    executor = Driven()
-    error = FalsyError()
-    with in_thread(lambda: Concurrent.map(double, [7], executor=executor)) as outcomes:
-        executor.wait_for(1)
-        executor.start(0).set_exception(error)
-    assert outcomes == [error]
-    assert error.__notes__ == ["concurrency: call 0 of double.map failed, with 7"]
+    check_arrives(FalsyError())
