@@ -637,6 +637,25 @@ def test_a_call_that_has_closed_its_own_stream_is_cancelled_and_awaited_as_the_o
     lazy.run(main)
 
 
+@pytest.mark.parametrize("name", [name for name in LAZY_WAYS if "as_completed" in name])
+def test_in_order_of_completion_nothing_comes_after_the_end_of_the_stream(name: str) -> None:
+    """Not even from the call that has closed it in its first and only step."""
+    lazy: LazyWay = LAZY_WAYS[name]()
+    streams: list[AnyStream] = []
+
+    async def call(item: int) -> int:
+        if item:
+            await close(streams[0])
+        return item
+
+    async def main() -> None:
+        streams.append(lazy(call, count(), limit=1, buffersize=4))
+        assert lazy.result(await take(streams[0])) == 0
+        assert await rest(streams[0]) == []
+
+    lazy.run(main)
+
+
 def test_closing_waits_for_calls_although_one_of_them_has_closed_already(lazy: LazyWay) -> None:
     streams: list[AnyStream] = []
     ended: list[int] = []
