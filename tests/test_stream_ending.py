@@ -656,6 +656,25 @@ def test_in_order_of_completion_nothing_comes_after_the_end_of_the_stream(name: 
     lazy.run(main)
 
 
+@pytest.mark.parametrize("name", [name for name in LAZY_WAYS if name.startswith("a_as_completed")])
+def test_in_order_of_completion_nothing_comes_before_a_failure_that_was_first(name: str) -> None:
+    """Not even from a call that makes nothing of being cancelled, and ends well after all."""
+    lazy: LazyWay = LAZY_WAYS[name]()
+
+    async def call(item: int) -> int:
+        if item:
+            raise LookupError(item)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return item
+
+    async def main() -> None:
+        with pytest.raises(LookupError, match="1"):
+            await take(lazy(call, range(2), limit=2))
+
+    lazy.run(main)
+
+
 def test_closing_waits_for_calls_although_one_of_them_has_closed_already(lazy: LazyWay) -> None:
     streams: list[AnyStream] = []
     ended: list[int] = []
